@@ -1,0 +1,1 @@
+"""Hanlin: a language model of your own."""

@@ -1,0 +1,1 @@
+"""What every room shares: errors, settings, records, files, seeds, devices, progress. Knows no model."""

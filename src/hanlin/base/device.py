@@ -1,0 +1,52 @@
+"""The device and the number format of a run, chosen once and passed on as values."""
+
+import contextlib
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+
+from hanlin.base.errors import ConfigError
+from hanlin.base.language import Text
+
+DeviceName = Literal["auto", "cpu", "cuda", "mps"]
+PrecisionName = Literal["auto", "float32", "bfloat16"]
+
+
+@dataclass(frozen=True)
+class Compute:
+    """Where tensors live and in which format matrix products run; weights stay float32 while training."""
+
+    device: torch.device
+    precision: torch.dtype
+
+    def autocast(self) -> contextlib.AbstractContextManager[None]:
+        """The context under which a forward pass runs."""
+        if self.precision == torch.float32:
+            return contextlib.nullcontext()
+        return torch.autocast(self.device.type, dtype=self.precision)
+
+    def describe(self) -> str:
+        """For people: 'cpu, 2 threads, float32'."""
+        precision = str(self.precision).removeprefix("torch.")
+        if self.device.type == "cuda":
+            return f"{torch.cuda.get_device_name(self.device)}, {precision}"
+        return f"{self.device.type}, {torch.get_num_threads()} threads, {precision}"
+
+
+def choose_compute(device: DeviceName = "auto", precision: PrecisionName = "auto") -> Compute:
+    """Pick the best device there is unless one is named; raise `ConfigError` if the named one is absent.
+
+    Automatic precision is bfloat16 on a GPU that has it and float32 elsewhere: half-precision products
+    on CPUs without native support are hundreds of times slower than float32.
+    """
+    available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    name = device if device != "auto" else next(n for n in ("cuda", "mps", "cpu") if available[n])
+    if not available[name]:
+        raise ConfigError(
+            Text(f"device '{name}' is not available on this machine.", f"这台机器上没有设备“{name}”。"),
+            Text("Use device: auto, or run `hanlin doctor` to see what works here.", "请用 device: auto，或运行 `hanlin doctor` 查看本机可用的设备。"),
+        )
+    if precision == "auto":
+        precision = "bfloat16" if name == "cuda" and torch.cuda.is_bf16_supported() else "float32"
+    return Compute(torch.device(name), torch.bfloat16 if precision == "bfloat16" else torch.float32)

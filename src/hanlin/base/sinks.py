@@ -1,0 +1,86 @@
+"""Where metrics of a run go: the console, a JSONL file that is the record of truth, TensorBoard."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Protocol
+
+from hanlin.base.errors import MissingExtra
+from hanlin.base.language import Text
+from hanlin.base.progress import console
+
+Metrics = Mapping[str, float | int | str]
+
+
+class MetricSink(Protocol):
+    """Takes the metrics of one step."""
+
+    def write(self, step: int, metrics: Metrics) -> None:
+        """Take the metrics of `step`."""
+
+    def close(self) -> None:
+        """Finish writing."""
+
+
+class ConsoleSink:
+    """Prints one line a step to standard error."""
+
+    def write(self, step: int, metrics: Metrics) -> None:
+        """Print the metrics of `step`."""
+        values = "  ".join(f"{name} {_short(value)}" for name, value in metrics.items())
+        console.print(f"[dim]step {step:>6}[/]  {values}")
+
+    def close(self) -> None:
+        """Nothing to finish."""
+
+
+class JsonlSink:
+    """Appends one JSON object a step; a resumed run first drops the lines after its starting step."""
+
+    def __init__(self, path: Path, resume_step: int) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        kept = [line for line in _complete_lines(path) if json.loads(line)["step"] <= resume_step]
+        path.write_text("".join(f"{line}\n" for line in kept), "utf-8")
+        self._file = open(path, "a", encoding="utf-8")  # noqa: SIM115 - closed in close()
+
+    def write(self, step: int, metrics: Metrics) -> None:
+        """Append the metrics of `step`."""
+        self._file.write(json.dumps({"step": step, **metrics}, ensure_ascii=False) + "\n")
+        self._file.flush()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
+class TensorBoardSink:
+    """Writes event files that TensorBoard opens (extra `tensorboard`)."""
+
+    def __init__(self, folder: Path, resume_step: int) -> None:
+        try:
+            from tensorboardX import SummaryWriter
+        except ImportError as error:
+            raise MissingExtra(Text("Writing TensorBoard files", "写 TensorBoard 文件"), "tensorboard") from error
+        self._writer = SummaryWriter(str(folder), purge_step=resume_step + 1)
+
+    def write(self, step: int, metrics: Metrics) -> None:
+        """Write every number among the metrics of `step`."""
+        for name, value in metrics.items():
+            if isinstance(value, int | float):
+                self._writer.add_scalar(name, value, step)
+
+    def close(self) -> None:
+        """Close the event file."""
+        self._writer.close()
+
+
+def _complete_lines(path: Path) -> list[str]:
+    """The lines of a JSONL file but a last one that a kill left half-written."""
+    if not path.exists():
+        return []
+    text = path.read_text("utf-8", errors="replace")
+    return text[: text.rfind("\n") + 1].splitlines()
+
+
+def _short(value: float | int | str) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
