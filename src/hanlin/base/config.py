@@ -35,9 +35,8 @@ def read_settings(schema: type[SettingsT], path: Path, overrides: Sequence[str] 
     text = _read_text(path)
     lines = _key_lines(text, path)
     try:
-        tree = OmegaConf.create(text) if text.strip() else OmegaConf.create({})
         _check_overrides(overrides)
-        tree = OmegaConf.merge(tree, OmegaConf.from_dotlist(list(overrides)))
+        tree = OmegaConf.merge(OmegaConf.create(text or "{}"), OmegaConf.from_dotlist(list(overrides)))
         values = OmegaConf.to_container(tree, resolve=True)
     except (OmegaConfBaseException, yaml.YAMLError, ValueError) as error:
         raise _unreadable(path, str(error)) from error
@@ -87,7 +86,10 @@ def _check_overrides(overrides: Sequence[str]) -> None:
         if "=" not in override:
             raise ConfigError(
                 Text(f"Override {override!r} has no '='.", f"覆盖项 {override!r} 缺少“=”。"),
-                Text("Write it as section.key=value, for example model.layers=6.", "请写成 section.key=value，例如 model.layers=6。"),
+                Text(
+                    "Write it as section.key=value, for example model.layers=6.",
+                    "请写成 section.key=value，例如 model.layers=6。",
+                ),
             )
 
 
@@ -100,7 +102,9 @@ def _key_lines(text: str, path: Path) -> dict[tuple[str, ...], int]:
             seen: set[str] = set()
             for key, value in node.value:
                 if key.value in seen:
-                    raise _unreadable(path, f"line {key.start_mark.line + 1}: key {key.value!r} appears twice")
+                    raise _unreadable(
+                        path, f"line {key.start_mark.line + 1}: key {key.value!r} appears twice"
+                    )
                 seen.add(key.value)
                 lines[(*prefix, key.value)] = key.start_mark.line + 1
                 walk(value, (*prefix, key.value))

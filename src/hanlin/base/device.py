@@ -1,6 +1,7 @@
 """The device and the number format of a run, chosen once and passed on as values."""
 
 import contextlib
+import time
 from dataclasses import dataclass
 from typing import Literal
 
@@ -45,8 +46,24 @@ def choose_compute(device: DeviceName = "auto", precision: PrecisionName = "auto
     if not available[name]:
         raise ConfigError(
             Text(f"device '{name}' is not available on this machine.", f"这台机器上没有设备“{name}”。"),
-            Text("Use device: auto, or run `hanlin doctor` to see what works here.", "请用 device: auto，或运行 `hanlin doctor` 查看本机可用的设备。"),
+            Text(
+                "Use device: auto, or run `hanlin doctor` to see what works here.",
+                "请用 device: auto，或运行 `hanlin doctor` 查看本机可用的设备。",
+            ),
         )
     if precision == "auto":
         precision = "bfloat16" if name == "cuda" and torch.cuda.is_bf16_supported() else "float32"
     return Compute(torch.device(name), torch.bfloat16 if precision == "bfloat16" else torch.float32)
+
+
+def measure_peak_flops(compute: Compute, seconds: float = 0.3) -> float:
+    """Floating-point operations a second of a large matrix product on this device: the best of several."""
+    n = 1024 if compute.device.type == "cpu" else 4096
+    a, b = (torch.randn(n, n, device=compute.device, dtype=compute.precision) for _ in range(2))
+    best, spent = float("inf"), 0.0
+    while spent < seconds:
+        start = time.perf_counter()
+        (a @ b)[0, 0].item()
+        elapsed = time.perf_counter() - start
+        best, spent = min(best, elapsed), spent + elapsed
+    return 2 * n**3 / best

@@ -58,7 +58,9 @@ class MissingExtra(HanlinError):
 
     def __init__(self, purpose: Text, extra: str) -> None:
         super().__init__(
-            Text(f"{purpose.en} needs packages that are not installed.", f"{purpose.zh}所需的软件包没有安装。"),
+            Text(
+                f"{purpose.en} needs packages that are not installed.", f"{purpose.zh}所需的软件包没有安装。"
+            ),
             Text(f"Install them: pip install 'hanlin[{extra}]'", f"请安装：pip install 'hanlin[{extra}]'"),
         )
         self.extra = extra

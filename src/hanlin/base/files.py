@@ -8,7 +8,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from hanlin.base.errors import DiskError
 from hanlin.base.language import Text
@@ -35,7 +35,7 @@ def disk_errors(path: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def atomic_file(path: Path, mode: str = "w") -> Iterator[IO[str] | IO[bytes]]:
+def atomic_file(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
     """Open a temporary neighbour of `path` for writing; it takes the name `path` only when all went well.
 
     Raises `DiskError` when the disk is full or unwritable; `path` then still holds what it held before.
@@ -59,7 +59,7 @@ def atomic_file(path: Path, mode: str = "w") -> Iterator[IO[str] | IO[bytes]]:
 def write_text(path: Path, text: str) -> None:
     """Write a UTF-8 text file atomically."""
     with atomic_file(path, "w") as file:
-        file.write(text)  # type: ignore[arg-type]
+        file.write(text)
 
 
 @contextlib.contextmanager

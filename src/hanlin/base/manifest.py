@@ -71,7 +71,10 @@ def read_manifest(folder: Path, kind: str | None = None) -> Manifest:
     path = folder / NAME
     if not path.is_file():
         raise CheckpointError(
-            Text(f"{folder} has no {NAME}: it was not written by Hanlin.", f"{folder} 中没有 {NAME}：它不是 Hanlin 写出的目录。"),
+            Text(
+                f"{folder} has no {NAME}: it was not written by Hanlin.",
+                f"{folder} 中没有 {NAME}：它不是 Hanlin 写出的目录。",
+            ),
             Text("Give the folder that a stage printed.", "请给出某个阶段所打印的目录。"),
         )
     try:
@@ -80,7 +83,10 @@ def read_manifest(folder: Path, kind: str | None = None) -> Manifest:
         manifest = None if newer else Manifest.model_validate(raw)
     except (ValueError, TypeError, ValidationError) as error:
         raise CheckpointError(
-            Text(f"{path} is damaged: {str(error).splitlines()[0]}", f"{path} 已损坏：{str(error).splitlines()[0]}"),
+            Text(
+                f"{path} is damaged: {str(error).splitlines()[0]}",
+                f"{path} 已损坏：{str(error).splitlines()[0]}",
+            ),
             Text("Make the folder again, or restore it from a copy.", "请重新生成该目录，或从备份恢复。"),
         ) from error
     if manifest is None:
@@ -93,7 +99,10 @@ def read_manifest(folder: Path, kind: str | None = None) -> Manifest:
         )
     if kind is not None and manifest.kind != kind:
         raise CheckpointError(
-            Text(f"{folder} holds a {manifest.kind}, not a {kind}.", f"{folder} 的内容是 {manifest.kind}，而不是 {kind}。"),
+            Text(
+                f"{folder} holds a {manifest.kind}, not a {kind}.",
+                f"{folder} 的内容是 {manifest.kind}，而不是 {kind}。",
+            ),
             Text(f"Give a folder that holds a {kind}.", f"请给出内容为 {kind} 的目录。"),
         )
     return manifest

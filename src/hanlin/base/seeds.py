@@ -15,22 +15,31 @@ def seed_everything(seed: int) -> None:
 
 
 def capture_random_state() -> dict[str, Any]:
-    """The state of all generators, as tensors and JSON-like values."""
-    numpy_state = np.random.get_state(legacy=False)
-    assert isinstance(numpy_state, dict)
+    """The state of all generators, as values that JSON can hold."""
+    _, keys, position, has_gauss, gauss = np.random.get_state(legacy=True)
+    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
     return {
         "python": random.getstate(),
-        "numpy": numpy_state,
-        "torch": torch.get_rng_state(),
-        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+        "numpy": [np.asarray(keys).tolist(), int(position), int(has_gauss), float(gauss)],
+        "torch": _to_hex(torch.get_rng_state()),
+        "cuda": [_to_hex(state) for state in cuda],
     }
 
 
 def restore_random_state(state: dict[str, Any]) -> None:
-    """Put back what `capture_random_state` gave. A GPU state is put back where there are as many GPUs."""
+    """Put back what `capture_random_state` gave; GPU states only where there are as many GPUs."""
     version, internal, gauss = state["python"]
     random.setstate((version, tuple(internal), gauss))
-    np.random.set_state(state["numpy"])
-    torch.set_rng_state(state["torch"])
+    keys, position, has_gauss, numpy_gauss = state["numpy"]
+    np.random.set_state(("MT19937", np.array(keys, np.uint32), position, has_gauss, numpy_gauss))
+    torch.set_rng_state(_from_hex(state["torch"]))
     if torch.cuda.is_available() and len(state["cuda"]) == torch.cuda.device_count():
-        torch.cuda.set_rng_state_all(state["cuda"])
+        torch.cuda.set_rng_state_all([_from_hex(value) for value in state["cuda"]])
+
+
+def _to_hex(state: torch.Tensor) -> str:
+    return bytes(state.cpu().numpy()).hex()
+
+
+def _from_hex(value: str) -> torch.Tensor:
+    return torch.frombuffer(bytearray.fromhex(value), dtype=torch.uint8)

@@ -60,7 +60,9 @@ class TensorBoardSink:
         try:
             from tensorboardX import SummaryWriter
         except ImportError as error:
-            raise MissingExtra(Text("Writing TensorBoard files", "写 TensorBoard 文件"), "tensorboard") from error
+            raise MissingExtra(
+                Text("Writing TensorBoard files", "写 TensorBoard 文件"), "tensorboard"
+            ) from error
         self._writer = SummaryWriter(str(folder), purge_step=resume_step + 1)
 
     def write(self, step: int, metrics: Metrics) -> None:

@@ -1,1 +1,1 @@
-
+"""From token ids on disk to batches: a memory-mapped store, packing, a resumable loader."""

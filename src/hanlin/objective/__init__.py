@@ -1,1 +1,1 @@
-
+"""What a model is trained to predict: one file each, all under one reduction rule."""

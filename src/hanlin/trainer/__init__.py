@@ -1,1 +1,1 @@
-
+"""The only training loop, its optimizers and schedules."""

@@ -1,0 +1,46 @@
+"""Ctrl-C and SIGTERM that wait for a safe point."""
+
+import contextlib
+import signal
+import threading
+from collections.abc import Iterator
+from types import FrameType
+
+from hanlin.base.language import Text
+from hanlin.base.progress import console
+
+
+class Interrupt:
+    """Whether someone has asked the work to stop."""
+
+    def __init__(self) -> None:
+        self.requested = False
+
+    def handle(self, number: int, frame: FrameType | None) -> None:
+        """Note the first request; a second one stops at once."""
+        if self.requested:
+            raise KeyboardInterrupt
+        self.requested = True
+        console.print(
+            str(
+                Text(
+                    "Stopping after this step (again to stop at once) ...",
+                    "完成这一步后停止（再按一次立即停止）……",
+                )
+            )
+        )
+
+
+@contextlib.contextmanager
+def interruptible() -> Iterator[Interrupt]:
+    """Within this context SIGINT and SIGTERM set `requested` instead of killing (main thread only)."""
+    interrupt = Interrupt()
+    if threading.current_thread() is not threading.main_thread():
+        yield interrupt
+        return
+    before = {number: signal.signal(number, interrupt.handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield interrupt
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

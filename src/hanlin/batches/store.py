@@ -1,0 +1,112 @@
+"""The token store: one flat file of ids a split, memory-mapped, so that training never waits for text.
+
+Every document is written as begin token + its ids, and one last begin token closes the split. The begin
+token can not come from text, so it alone marks the boundaries; predicting it means "the document ends".
+"""
+
+from collections.abc import Iterator
+from itertools import islice, pairwise
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from hanlin.base.errors import CheckpointError, DataError
+from hanlin.base.files import atomic_folder, disk_errors
+from hanlin.base.language import Text
+from hanlin.base.manifest import Manifest, read_manifest, verify_files, write_manifest
+from hanlin.base.progress import track
+from hanlin.base.records import SPLITS, Split
+from hanlin.corpus.shards import count_documents, read_documents
+from hanlin.tokenizer.tokenizer import Tokenizer
+
+Ids = npt.NDArray[np.uint16] | npt.NDArray[np.uint32]
+
+_DOCUMENTS_AT_ONCE = 256
+
+
+def build_store(corpus: Path, tokenizer: Tokenizer, folder: Path) -> Manifest:
+    """Encode every split of `corpus` into `folder`; raise `DataError` if the training split is empty."""
+    dtype = np.uint16 if tokenizer.vocab_size <= 2**16 else np.uint32
+    with atomic_folder(folder) as fresh, disk_errors(folder):
+        report = {
+            str(split): _encode_split(corpus, tokenizer, split, fresh / f"{split}.bin", dtype)
+            for split in SPLITS
+        }
+        if not report["train"]["documents"]:
+            raise DataError(
+                Text(f"The corpus {corpus} has no training documents.", f"语料 {corpus} 中没有训练文档。"),
+                Text(
+                    "Add text, or lower the validation and test shares.",
+                    "请增加文本，或降低验证集与测试集的比例。",
+                ),
+            )
+        return write_manifest(
+            fresh,
+            "token store",
+            {"dtype": np.dtype(dtype).name, "begin_id": tokenizer.eos_id, "vocab_size": tokenizer.vocab_size},
+            inputs={"corpus": read_manifest(corpus).fingerprint, "tokenizer": tokenizer.fingerprint},
+            report=report,
+        )
+
+
+def _encode_split(
+    corpus: Path, tokenizer: Tokenizer, split: Split, path: Path, dtype: type[np.uint16] | type[np.uint32]
+) -> dict[str, int]:
+    documents = tokens = size = 0
+    with open(path, "wb") as file:
+        stream = track(read_documents(corpus, split), f"tokens ({split})", count_documents(corpus, split))
+        while some := [document.text for document in islice(stream, _DOCUMENTS_AT_ONCE)]:
+            for ids in tokenizer.encode_batch(some):
+                file.write(np.array([tokenizer.eos_id, *ids], dtype).tobytes())
+                tokens += len(ids) + 1
+            documents += len(some)
+            size += sum(len(text.encode()) for text in some)
+        file.write(np.array([tokenizer.eos_id], dtype).tobytes())
+    return {"documents": documents, "tokens": tokens, "bytes": size}
+
+
+class TokenStore:
+    """A token store opened for reading."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.manifest = read_manifest(folder, "token store")
+        self.begin_id: int = self.manifest.config["begin_id"]
+        self.vocab_size: int = self.manifest.config["vocab_size"]
+        self._dtype = np.dtype(self.manifest.config["dtype"])
+
+    @property
+    def fingerprint(self) -> str:
+        """What is in the store."""
+        return self.manifest.fingerprint
+
+    def verify(self) -> None:
+        """Check all checksums; raise `CheckpointError` if a file is damaged."""
+        verify_files(self.folder, self.manifest)
+
+    def tokens(self, split: Split) -> Ids:
+        """All ids of a split, memory-mapped: begin, document, begin, document, ..., begin."""
+        path = self.folder / f"{split}.bin"
+        expected = (self.manifest.report[split]["tokens"] + 1) * self._dtype.itemsize
+        if not path.is_file() or path.stat().st_size != expected:
+            raise CheckpointError(
+                Text(f"{path} is missing or cut short.", f"{path} 不存在或不完整。"),
+                Text(
+                    "Delete the folder and run again to encode the corpus anew.",
+                    "请删除该目录后重新运行以重新编码语料。",
+                ),
+            )
+        return np.memmap(path, self._dtype, "r")
+
+    def documents(self, split: Split) -> Iterator[Ids]:
+        """The ids of each document, without begin tokens."""
+        tokens = self.tokens(split)
+        starts = np.flatnonzero(tokens == self.begin_id)
+        for start, stop in pairwise(starts):
+            yield tokens[start + 1 : stop]
+
+    def bytes(self, split: Split) -> int:
+        """UTF-8 bytes of the text of a split."""
+        size: int = self.manifest.report[split]["bytes"]
+        return size

@@ -1,0 +1,44 @@
+"""Generation defaults that travel with a model: `generation_config.json`."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+NAME = "generation_config.json"
+
+
+class GenerationDefaults(BaseModel):
+    """What the model's maker advises; the user's settings come first. Other keys of the file are not ours."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    temperature: float | None = None
+    top_k: int | None = None
+    top_p: float | None = None
+    min_p: float | None = None
+    repetition_penalty: float | None = None
+    max_new_tokens: int | None = None
+
+
+def read_defaults(folder: Path) -> GenerationDefaults:
+    """The defaults of a model folder; a folder without the file advises nothing."""
+    path = folder / NAME
+    if not path.is_file():
+        return GenerationDefaults()
+    return GenerationDefaults.model_validate(json.loads(path.read_text("utf-8")))
+
+
+def write_defaults(
+    folder: Path, defaults: GenerationDefaults, stop_ids: frozenset[int], pad_id: int | None
+) -> None:
+    """Write the defaults with the ids that end a text."""
+    values: dict[str, Any] = defaults.model_dump(exclude_none=True)
+    if values.get("temperature", 1.0) > 0:
+        values["do_sample"] = True
+    stops = sorted(stop_ids)
+    values["eos_token_id"] = stops[0] if len(stops) == 1 else stops
+    if pad_id is not None:
+        values["pad_token_id"] = pad_id
+    (folder / NAME).write_text(json.dumps(values, indent=1) + "\n", "utf-8")

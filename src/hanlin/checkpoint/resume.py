@@ -1,0 +1,90 @@
+"""Checkpoints of a run: `checkpoints/step-N/`, each a model folder with a `resume/` folder inside."""
+
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from hanlin.base.errors import CheckpointError
+from hanlin.base.files import atomic_folder, disk_errors, recover_folder
+from hanlin.base.language import Text
+from hanlin.base.manifest import NAME as MANIFEST
+from hanlin.base.manifest import read_manifest, verify_files, write_manifest
+from hanlin.base.progress import console
+from hanlin.checkpoint.defaults import GenerationDefaults
+from hanlin.checkpoint.folder import write_model_files
+from hanlin.model.decoder import Decoder
+from hanlin.tokenizer.tokenizer import Tokenizer
+
+KIND = "checkpoint"
+
+
+def save_checkpoint(
+    folder: Path,
+    model: Decoder,
+    tokenizer: Tokenizer,
+    tensors: Mapping[str, Tensor],
+    values: dict[str, Any],
+    config: dict[str, Any],
+    inputs: dict[str, str],
+) -> None:
+    """Write one checkpoint that appears whole or not at all. `tensors` and `values` are the train state."""
+    with atomic_folder(folder) as fresh, disk_errors(folder):
+        write_model_files(fresh, model, tokenizer, GenerationDefaults())
+        resume = fresh / "resume"
+        resume.mkdir()
+        save_file(
+            {k: v.detach().cpu().contiguous() for k, v in tensors.items()}, resume / "optimizer.safetensors"
+        )
+        (resume / "state.json").write_text(json.dumps(values) + "\n", "utf-8")
+        write_manifest(fresh, KIND, config, inputs)
+
+
+def load_train_state(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """The train state that `save_checkpoint` wrote."""
+    tensors = load_file(folder / "resume" / "optimizer.safetensors")
+    return tensors, json.loads((folder / "resume" / "state.json").read_text("utf-8"))
+
+
+def last_checkpoint(run: Path) -> Path | None:
+    """The newest undamaged checkpoint of a run; damaged ones are named on the way. None if there is none."""
+    for folder in sorted(_checkpoints(run), key=_step, reverse=True):
+        try:
+            verify_files(folder, read_manifest(folder, KIND))
+            return folder
+        except CheckpointError as error:
+            console.print(
+                str(
+                    Text(
+                        f"Passing over {folder.name}: {error.problem.en}",
+                        f"跳过 {folder.name}：{error.problem.zh}",
+                    )
+                )
+            )
+    return None
+
+
+def keep_checkpoints(run: Path, steps: set[int]) -> None:
+    """Delete every checkpoint of a run but those of `steps`."""
+    for folder in _checkpoints(run):
+        if _step(folder) not in steps:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def checkpoint_folder(run: Path, step: int) -> Path:
+    """Where the checkpoint of a step lives."""
+    return run / "checkpoints" / f"step-{step}"
+
+
+def _checkpoints(run: Path) -> list[Path]:
+    for old in (run / "checkpoints").glob(".step-*.old"):
+        recover_folder(old.with_name(old.name.removeprefix(".").removesuffix(".old")))
+    return [path for path in (run / "checkpoints").glob("step-*") if (path / MANIFEST).is_file()]
+
+
+def _step(folder: Path) -> int:
+    return int(folder.name.removeprefix("step-"))

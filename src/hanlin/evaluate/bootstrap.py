@@ -1,0 +1,55 @@
+"""Intervals by the bootstrap over documents (Efron 1979; percentile method, Efron & Tibshirani 1993, ch. 13).
+
+Tokens of one document are alike, so documents, not tokens, are what was drawn at random and what is drawn
+again. The interval says how far the figure may move on other documents of the same kind; it says nothing of
+other kinds of text, nor of another seed in training.
+
+Shape suffixes: D documents, R resamples.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from hanlin.evaluate.perplexity import Floats, Ids, Scores
+from hanlin.evaluate.results import Interval
+
+DRAWS_AT_ONCE = 2**22
+"""Numbers drawn at a time: bounds memory to about 64 MiB."""
+
+
+def bits_per_byte_interval(scores: Scores, resamples: int = 1000, seed: int = 0) -> Interval | None:
+    """The 95 % interval of `scores.bits_per_byte`; None for a single document: it says nothing of others."""
+    return _interval(scores.nll_D, scores.bytes_D, resamples, seed)
+
+
+def difference_interval(
+    first: Scores, second: Scores, resamples: int = 1000, seed: int = 0
+) -> Interval | None:
+    """The 95 % interval of bits per byte of `first` minus `second`, measured on the same documents.
+
+    Paired: each resample takes the same documents for both, so that what makes a document hard for both
+    cancels. An interval wholly below zero says that the first is better.
+    """
+    assert np.array_equal(first.bytes_D, second.bytes_D), "both models must be examined on the same documents"
+    return _interval(first.nll_D - second.nll_D, first.bytes_D, resamples, seed)
+
+
+def _interval(nll_D: Floats, bytes_D: Ids, resamples: int, seed: int) -> Interval | None:
+    if len(nll_D) < 2:
+        return None
+    ratios_R = np.concatenate(list(_resampled(nll_D, bytes_D, resamples, seed)))
+    low, high = np.nanpercentile(ratios_R / np.log(2), [2.5, 97.5])
+    return Interval(low=float(low), high=float(high))
+
+
+def _resampled(nll_D: Floats, bytes_D: Ids, resamples: int, seed: int) -> Iterator[Floats]:
+    """Ratios of sums over D documents drawn with replacement; NaN where all that were drawn are empty."""
+    generator = np.random.default_rng(seed)
+    D = len(nll_D)
+    at_once = max(1, DRAWS_AT_ONCE // D)
+    for done in range(0, resamples, at_once):
+        drawn_RD = generator.integers(D, size=(min(at_once, resamples - done), D))
+        sizes_R = bytes_D[drawn_RD].sum(axis=1, dtype=np.float64)
+        sizes_R[sizes_R == 0] = np.nan
+        yield nll_D[drawn_RD].sum(axis=1) / sizes_R

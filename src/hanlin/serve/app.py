@@ -1,0 +1,179 @@
+"""The application: which route does what. Everything a route needs is passed in; nothing is global."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any, TypeVar
+
+from fastapi import APIRouter, FastAPI
+from fastapi.exceptions import RequestValidationError
+from prometheus_client import CONTENT_TYPE_LATEST
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from hanlin.base.errors import HanlinError
+from hanlin.base.language import Text
+from hanlin.generate.engine import Engine
+from hanlin.generate.language_model import LanguageModel
+from hanlin.serve.answers import answer
+from hanlin.serve.batcher import Batcher
+from hanlin.serve.config import ServeConfig
+from hanlin.serve.limits import BodyLimit, Door, Envelope
+from hanlin.serve.metrics import Metrics
+from hanlin.serve.page import page_routes
+from hanlin.serve.problems import ApiProblem, from_hanlin, from_validation, prefers_chinese, stopping
+from hanlin.serve.prompts import Order, check_model, order_chat, order_completion
+from hanlin.serve.replies import ChatCompletion, Completion, ErrorReply, Health, ModelCard, ModelList
+from hanlin.serve.requests import ChatBody, CompletionBody, GenerationBody
+
+BodyT = TypeVar("BodyT", bound=GenerationBody)
+
+
+def create_app(model: LanguageModel, config: ServeConfig) -> FastAPI:
+    """The whole service around `model`; its worker thread starts and ends with the application."""
+    metrics = Metrics()
+    # An engine of its own, over the same weights: `model.generate` elsewhere must not step these requests.
+    engine = Engine(model.engine.model, model.tokenizer, model.engine.compute, config.max_rows)
+    batcher = Batcher(engine, config.max_queue, config.request_timeout, metrics)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        batcher.start()
+        yield
+        await batcher.stop()
+
+    app = FastAPI(title="Hanlin", docs_url=None, redoc_url=None, lifespan=lifespan)
+    # The last layer added is the first that a request meets.
+    app.add_middleware(BodyLimit, max_bytes=config.max_body_bytes, timeout=config.body_timeout)
+    app.add_middleware(Door, hosts=config.hosts, api_key=config.api_key)
+    app.add_middleware(Envelope, metrics=metrics, access_log=config.access_log)
+    _answer_errors(app)
+    app.include_router(_model_routes(model))
+    app.include_router(_generation_routes(model, config, batcher))
+    app.include_router(_operation_routes(model, batcher, metrics))
+    app.include_router(page_routes(page_settings(model, config)))
+    return app
+
+
+def page_settings(model: LanguageModel, config: ServeConfig) -> dict[str, Any]:
+    """What the chat page is told."""
+    mode = config.mode if config.mode != "auto" else ("chat" if model.is_chat else "completion")
+    return {
+        "model": model.name,
+        "window": model.window,
+        "mode": mode,
+        "can_chat": model.tokenizer.chat_template is not None,
+        "needs_key": config.api_key is not None,
+        "temperature": model.defaults.temperature,
+        "max_new_tokens": config.max_new_tokens,
+    }
+
+
+def _answer_errors(app: FastAPI) -> None:
+    """Every error leaves in the OpenAI API's shape; what is not named here ends in `Envelope` as a 500."""
+
+    async def problem(request: Request, error: Exception) -> Response:
+        assert isinstance(error, ApiProblem)
+        return error.response(chinese(request))
+
+    async def mistake(request: Request, error: Exception) -> Response:
+        assert isinstance(error, HanlinError)
+        return from_hanlin(error, None).response(chinese(request))
+
+    async def validation(request: Request, error: Exception) -> Response:
+        assert isinstance(error, RequestValidationError)
+        return from_validation(error.errors()).response(chinese(request))
+
+    async def http(request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)
+        return _http_problem(request, error).response(chinese(request))
+
+    app.add_exception_handler(ApiProblem, problem)
+    app.add_exception_handler(HanlinError, mistake)
+    app.add_exception_handler(RequestValidationError, validation)
+    app.add_exception_handler(HTTPException, http)
+
+
+def _http_problem(request: Request, error: HTTPException) -> ApiProblem:
+    """Unknown addresses, methods that a route lacks, and bodies that no parser could read."""
+    place = f"{request.method} {request.url.path[:100]}"
+    texts = {
+        404: Text(f"There is nothing at {place}.", f"没有 {place} 这个接口。"),
+        405: Text(f"{place} is not allowed.", f"不支持 {place}。"),
+        400: Text("The body cannot be read as JSON.", "无法将请求体读作 JSON。"),
+    }
+    text = texts.get(error.status_code, Text(str(error.detail), str(error.detail)))
+    code = "unknown_url" if error.status_code == 404 else None
+    return ApiProblem(error.status_code, text, code=code, headers=error.headers)
+
+
+def chinese(request: Request) -> bool:
+    """Whether the caller would rather read Chinese."""
+    return prefers_chinese(request.headers.get("accept-language", ""))
+
+
+def _errors(*statuses: int | str) -> dict[int | str, dict[str, Any]]:
+    return {status: {"model": ErrorReply} for status in statuses}
+
+
+def _model_routes(model: LanguageModel) -> APIRouter:
+    router = APIRouter(prefix="/v1/models", responses=_errors("4XX"))
+    card = ModelCard(id=model.name, created=int(time.time()), window=model.window)
+
+    @router.get("")
+    async def models() -> ModelList:
+        """The model that is served."""
+        return ModelList(data=[card])
+
+    @router.get("/{name:path}")
+    async def one_model(name: str) -> ModelCard:
+        """One model by name."""
+        check_model(name, model)
+        return card
+
+    return router
+
+
+def _generation_routes(model: LanguageModel, config: ServeConfig, batcher: Batcher) -> APIRouter:
+    router = APIRouter(prefix="/v1", responses=_errors("4XX", "5XX"))
+
+    async def generate(
+        body: BodyT, request: Request, order: Callable[[BodyT, LanguageModel, ServeConfig], Order]
+    ) -> Response:
+        check_model(body.model, model)
+        ordered = await asyncio.to_thread(order, body, model, config)  # encoding a long prompt takes a while
+        submission = batcher.submit(ordered.generations, request.state.request_id)
+        headers = {"X-Hanlin-Dropped": str(ordered.dropped)} if body.truncation == "auto" else {}
+        return await answer(body, submission, request, headers, chinese(request))
+
+    @router.post("/completions", responses={200: {"model": Completion}})
+    async def completions(body: CompletionBody, request: Request) -> Response:
+        """Continue a text."""
+        return await generate(body, request, order_completion)
+
+    @router.post("/chat/completions", responses={200: {"model": ChatCompletion}})
+    async def chat_completions(body: ChatBody, request: Request) -> Response:
+        """Answer in a conversation."""
+        return await generate(body, request, order_chat)
+
+    return router
+
+
+def _operation_routes(model: LanguageModel, batcher: Batcher, metrics: Metrics) -> APIRouter:
+    router = APIRouter()
+
+    @router.get("/health", responses=_errors(503))
+    async def health() -> Health:
+        """Whether the engine works."""
+        if not batcher.alive:
+            raise stopping()
+        return Health(model=model.name, running=batcher.active)
+
+    @router.get("/metrics", response_class=Response)
+    async def read_metrics() -> Response:
+        """Prometheus text format."""
+        return Response(metrics.render(), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+    return router

@@ -1,0 +1,56 @@
+"""Settings of the server: where it listens, who may call it, and how much it takes on."""
+
+import ipaddress
+from typing import Literal
+
+from pydantic import Field, SecretStr
+
+from hanlin.base.config import Settings
+
+
+class ServeConfig(Settings):
+    """Section `serve:` of a recipe."""
+
+    host: str = "127.0.0.1"
+    """Address to listen on; 0.0.0.0 lets other machines in (then set `api_key`)."""
+    port: int = Field(default=8000, ge=0, le=65535)
+    """Port to listen on; 0 takes any free one."""
+    api_key: SecretStr | None = Field(default=None, min_length=1)
+    """If set, /v1 and /metrics need `Authorization: Bearer <key>`."""
+    allowed_hosts: tuple[str, ...] = ()
+    """Names in the Host header that are answered; empty: loopback names on a loopback address, else any."""
+    mode: Literal["auto", "chat", "completion"] = "auto"
+    """What the page opens with; auto: chat for a chat-tuned model, completion for a base model."""
+    max_rows: int = Field(default=8, ge=1)
+    """Generations that run at once in one batch."""
+    max_queue: int = Field(default=32, ge=0)
+    """Generations that may wait for a row; one more is answered 429."""
+    max_choices: int = Field(default=8, ge=1)
+    """Largest number of texts (prompts times `n`) in one request."""
+    max_new_tokens: int = Field(default=2048, ge=1)
+    """Largest `max_tokens` of a request, in tokens."""
+    max_body_bytes: int = Field(default=1 << 20, ge=1024)
+    """Largest request body, in bytes."""
+    body_timeout: float = Field(default=30.0, gt=0)
+    """Seconds that a client may take to send its body."""
+    request_timeout: float = Field(default=300.0, gt=0)
+    """Seconds from the arrival of a request to its last token, waiting included."""
+    shutdown_timeout: float = Field(default=30.0, ge=0)
+    """Seconds that running requests may still take after Ctrl-C or SIGTERM."""
+    access_log: bool = True
+    """Log one line a request (never its text)."""
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether only this machine can reach `host`."""
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return self.host == "localhost"
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """The Host names that are answered; empty means any."""
+        if self.allowed_hosts or not self.is_loopback:
+            return self.allowed_hosts
+        return ("localhost", "127.0.0.1", "[::1]", self.host)

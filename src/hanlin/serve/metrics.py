@@ -1,0 +1,41 @@
+"""What the server counts and times, for Prometheus. One registry per application, nothing global."""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+_FIRST = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+_BETWEEN = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
+
+
+class Metrics:
+    """The instruments of one server; times are in seconds."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        here = self.registry
+        self.requests = Counter("hanlin_requests", "HTTP requests.", ["route", "status"], registry=here)
+        self.request_seconds = Histogram(
+            "hanlin_request_seconds",
+            "From the arrival of a request to its last byte.",
+            ["route"],
+            registry=here,
+        )
+        self.prompt_tokens = Counter("hanlin_prompt_tokens", "Tokens read.", registry=here)
+        self.new_tokens = Counter("hanlin_new_tokens", "Tokens generated.", registry=here)
+        self.finished = Counter(
+            "hanlin_generations",
+            "Generations ended, by reason: stop, length, cancelled, timeout, error.",
+            ["reason"],
+            registry=here,
+        )
+        self.first_token = Histogram(
+            "hanlin_time_to_first_token_seconds", "Waiting included.", buckets=_FIRST, registry=here
+        )
+        self.inter_token = Histogram(
+            "hanlin_inter_token_seconds", "Between two tokens of a text.", buckets=_BETWEEN, registry=here
+        )
+        self.running = Gauge("hanlin_running", "Generations that have begun.", registry=here)
+        self.waiting = Gauge("hanlin_waiting", "Generations that wait for a row.", registry=here)
+
+    def render(self) -> bytes:
+        """The text exposition format of everything above."""
+        return generate_latest(self.registry)

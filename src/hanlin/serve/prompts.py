@@ -1,0 +1,211 @@
+"""From a request body to prompt ids and sampling parameters that fit the model's window."""
+
+from dataclasses import dataclass
+
+from hanlin.base.errors import HanlinError, RequestError
+from hanlin.base.language import Text
+from hanlin.base.records import Message
+from hanlin.generate.language_model import LanguageModel
+from hanlin.generate.parameters import SamplingParameters
+from hanlin.serve.config import ServeConfig
+from hanlin.serve.problems import ApiProblem, from_hanlin
+from hanlin.serve.requests import ChatBody, CompletionBody, GenerationBody
+
+COMPLETION_TOKENS = 16
+"""New tokens of /v1/completions when the request names no number: the OpenAI API's default."""
+
+
+@dataclass(frozen=True)
+class Order:
+    """What a request asks the engine for: one generation each, and what was left out to make it fit."""
+
+    generations: list[tuple[list[int], SamplingParameters]]
+    dropped: int
+    """Oldest turns (chat) or first tokens (completion) that `truncation: auto` left out."""
+
+
+def order_completion(body: CompletionBody, model: LanguageModel, config: ServeConfig) -> Order:
+    """Encode every prompt; raise `ApiProblem` 400 where one does not fit."""
+    wanted = _wanted_tokens(body.max_tokens, "max_tokens", config)
+    prompts = [_encode(prompt, model) for prompt in body.prompt]
+    dropped = 0
+    if body.truncation == "auto":
+        keep = max(1, model.window - (wanted or COMPLETION_TOKENS))
+        dropped = sum(max(0, len(ids) - keep) for ids in prompts)
+        prompts = [ids[-keep:] for ids in prompts]
+    generations = []
+    for ids in prompts:
+        room = model.window - len(ids)
+        if room < (wanted or 1):
+            raise _too_long(model.window, len(ids), wanted, "prompt")
+        generations += _choices(body, model, ids, wanted or min(COMPLETION_TOKENS, room))
+    _check_choices(len(generations), config)
+    return Order(generations, dropped)
+
+
+def order_chat(body: ChatBody, model: LanguageModel, config: ServeConfig) -> Order:
+    """Render the conversation; raise `ApiProblem` 400 where it does not fit."""
+    if model.tokenizer.chat_template is None:
+        raise ApiProblem(
+            400,
+            Text(
+                f"The model '{model.name}' has no chat template. Use /v1/completions.",
+                f"模型“{model.name}”没有对话模板。请使用 /v1/completions。",
+            ),
+            param="model",
+            code="unsupported_model",
+        )
+    if body.max_tokens is not None and body.max_completion_tokens is not None:
+        raise ApiProblem(
+            400,
+            Text(
+                "Set max_tokens or max_completion_tokens, not both.",
+                "max_tokens 与 max_completion_tokens 只能设置一个。",
+            ),
+            param="max_tokens",
+            code="invalid_value",
+        )
+    name = "max_tokens" if body.max_tokens is not None else "max_completion_tokens"
+    wanted = _wanted_tokens(body.max_tokens or body.max_completion_tokens, name, config)
+    ids, dropped = _render(body, model, wanted)
+    room = model.window - len(ids)
+    if room < (wanted or 1):
+        raise _too_long(model.window, len(ids), wanted, "messages")
+    generations = _choices(body, model, ids, wanted or min(room, config.max_new_tokens))
+    _check_choices(len(generations), config)
+    return Order(generations, dropped)
+
+
+def _render(body: ChatBody, model: LanguageModel, wanted: int | None) -> tuple[list[int], int]:
+    messages = [
+        Message(role="system" if message.role == "developer" else message.role, content=message.content)
+        for message in body.messages
+    ]
+    automatic = body.truncation == "auto"
+    # Without a number of its own an answer gets a quarter of the window before old turns are kept.
+    reserve = wanted or (max(1, model.window // 4) if automatic else 1)
+    try:
+        prompt = model.chat_prompt(messages, reserve)
+    except RequestError as error:
+        problem = from_hanlin(error, "messages")
+        problem.code = "context_length_exceeded"
+        raise problem from error
+    except HanlinError as error:
+        raise from_hanlin(error, "messages") from error
+    if prompt.dropped_turns and not automatic:
+        raise ApiProblem(
+            400,
+            Text(
+                f"This model's maximum context length is {model.window} tokens, and the messages"
+                f"{f' with {wanted} new tokens' if wanted else ''} exceed it. Send fewer or shorter messages, "
+                "or truncation: auto, which drops the oldest turns.",
+                f"该模型的上下文最长为 {model.window} 个词元，消息"
+                f"{f'加上 {wanted} 个新词元' if wanted else ''}超出了它。请减少或缩短消息，"
+                "或使用 truncation: auto，它会去掉最早的几轮。",
+            ),
+            param="messages",
+            code="context_length_exceeded",
+        )
+    return list(prompt.ids), prompt.dropped_turns
+
+
+def _encode(prompt: str | list[int], model: LanguageModel) -> list[int]:
+    if isinstance(prompt, str):
+        # Nothing to continue means the beginning of a document.
+        return model.tokenizer.encode_prompt(prompt) or [model.tokenizer.eos_id]
+    wrong = next((id for id in prompt if not 0 <= id < model.tokenizer.vocab_size), None)
+    if wrong is not None:
+        raise ApiProblem(
+            400,
+            Text(
+                f"Token id {wrong} in 'prompt' is outside the vocabulary of {model.tokenizer.vocab_size}.",
+                f"“prompt”中的词元编号 {wrong} 超出词表大小 {model.tokenizer.vocab_size}。",
+            ),
+            param="prompt",
+            code="invalid_value",
+        )
+    return prompt
+
+
+def _wanted_tokens(wanted: int | None, name: str, config: ServeConfig) -> int | None:
+    if wanted is not None and wanted > config.max_new_tokens:
+        raise ApiProblem(
+            400,
+            Text(
+                f"'{name}' must be at most {config.max_new_tokens} on this server.",
+                f"在本服务器上，“{name}”不能大于 {config.max_new_tokens}。",
+            ),
+            param=name,
+            code="invalid_value",
+        )
+    return wanted
+
+
+def _choices(
+    body: GenerationBody, model: LanguageModel, ids: list[int], max_new_tokens: int
+) -> list[tuple[list[int], SamplingParameters]]:
+    """`n` generations of one prompt; what the request leaves open is the model's default."""
+    given = {
+        name: value
+        for name in ("temperature", "top_p", "top_k", "min_p", "repetition_penalty")
+        if (value := getattr(body, name)) is not None
+    }
+    common = {
+        **model.defaults.model_dump(),
+        **given,
+        "max_new_tokens": max_new_tokens,
+        "stop": tuple(body.stop),
+    }
+    return [
+        (ids, SamplingParameters.model_validate({**common, "seed": _seed(body.seed, index)}))
+        for index in range(body.n or 1)
+    ]
+
+
+def _seed(seed: int | None, index: int) -> int | None:
+    """Each choice draws with a seed of its own, in the non-negative range that generators take."""
+    return None if seed is None else (seed + index) % 2**63
+
+
+def _check_choices(count: int, config: ServeConfig) -> None:
+    most = min(config.max_choices, config.max_rows + config.max_queue)  # more would be refused for ever
+    if count > most:
+        raise ApiProblem(
+            400,
+            Text(
+                f"The request asks for {count} texts (prompts times 'n'); the most here is {most}.",
+                f"该请求要求 {count} 段文本（提示数乘以“n”），此处最多 {most} 段。",
+            ),
+            param="n",
+            code="invalid_value",
+        )
+
+
+def _too_long(window: int, prompt_tokens: int, wanted: int | None, param: str) -> ApiProblem:
+    asked = prompt_tokens + (wanted or 1)
+    return ApiProblem(
+        400,
+        Text(
+            f"This model's maximum context length is {window} tokens. However, you requested {asked} tokens "
+            f"({prompt_tokens} in the {param}, {wanted or 1} in the completion). Shorten the {param} or ask "
+            "for fewer new tokens.",
+            f"该模型的上下文最长为 {window} 个词元，但请求了 {asked} 个（{param} 中 {prompt_tokens} 个，"
+            f"新生成 {wanted or 1} 个）。请缩短 {param} 或减少要生成的词元数。",
+        ),
+        param=param,
+        code="context_length_exceeded",
+    )
+
+
+def check_model(name: str, model: LanguageModel) -> None:
+    """Raise `ApiProblem` 404 unless `name` is the model that is served."""
+    if name != model.name:
+        raise ApiProblem(
+            404,
+            Text(
+                f"The model '{name[:100]}' does not exist here; this server has '{model.name}'.",
+                f"这里没有模型“{name[:100]}”；本服务器提供的是“{model.name}”。",
+            ),
+            param="model",
+            code="model_not_found",
+        )

@@ -1,0 +1,126 @@
+"""Listening: the socket is bound before a model is loaded, so that a taken port is told at once."""
+
+import contextlib
+import logging
+import math
+import socket
+from typing import TYPE_CHECKING
+
+from hanlin.base.errors import ConfigError, MissingExtra
+from hanlin.base.language import Text
+from hanlin.base.progress import console
+from hanlin.generate.language_model import LanguageModel
+from hanlin.serve.config import ServeConfig
+
+if TYPE_CHECKING:
+    import uvicorn
+
+
+def open_listener(config: ServeConfig) -> socket.socket:
+    """Bind host and port of `config`, without accepting yet.
+
+    Raises `ConfigError` when the port is taken or reserved, or the address is not this machine's.
+    """
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            config.host, config.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        listener = socket.socket(family, kind, protocol)
+    except OSError as error:
+        raise _cannot_listen(config, error) from error
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+    except OSError as error:
+        listener.close()
+        raise _cannot_listen(config, error) from error
+    return listener
+
+
+def build_server(model: LanguageModel, config: ServeConfig) -> "uvicorn.Server":
+    """A uvicorn server around `model`, to be run on sockets that are already bound.
+
+    Raises `MissingExtra` when the serving packages are not installed.
+    """
+    try:
+        import uvicorn
+
+        from hanlin.serve.app import create_app
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("hanlin"):
+            raise
+        raise MissingExtra(Text("Serving a model", "提供模型服务"), "serve") from error
+    settings = uvicorn.Config(
+        create_app(model, config),
+        log_config=None,
+        access_log=False,  # `Envelope` writes that line, with the request id
+        server_header=False,
+        timeout_graceful_shutdown=math.ceil(config.shutdown_timeout),
+        ws="none",
+    )
+    return uvicorn.Server(settings)
+
+
+def serve(model: LanguageModel, config: ServeConfig, listener: socket.socket | None = None) -> None:
+    """Serve `model` until Ctrl-C or SIGTERM; running requests may then still end (`shutdown_timeout`).
+
+    `listener` is what `open_listener` gave; without it the socket is opened here. Raises `ConfigError`
+    when the port is taken, `MissingExtra` when the serving packages are not installed.
+    """
+    with contextlib.closing(listener or open_listener(config)) as bound:
+        server = build_server(model, config)
+        try:
+            bound.listen(2048)
+        except OSError as error:
+            raise _cannot_listen(config, error) from error
+        _log_to_console()
+        _announce(model, config, bound)
+        with contextlib.suppress(KeyboardInterrupt):  # uvicorn raises Ctrl-C again once all has ended
+            server.run(sockets=[bound])
+        console.print(Text("Stopped.", "已停止。"))
+
+
+def _announce(model: LanguageModel, config: ServeConfig, listener: socket.socket) -> None:
+    port = listener.getsockname()[1]
+    host = f"[{config.host}]" if ":" in config.host else config.host
+    address = f"http://{'127.0.0.1' if config.host in ('0.0.0.0', '') else host}:{port}"
+    console.print(
+        Text(
+            f"{model.name} is served at {address} (chat page) and {address}/v1 (OpenAI API). Ctrl-C stops.",
+            f"{model.name} 正在 {address}（对话页面）和 {address}/v1（OpenAI API）提供服务。按 Ctrl-C 停止。",
+        )
+    )
+    if not config.is_loopback and config.api_key is None:
+        console.print(
+            Text(
+                "Other machines can reach it and no API key is set: anyone on the network may use it.",
+                "其他机器可以访问它，而没有设置 API 密钥：网络上的任何人都可以使用。",
+            ),
+            style="yellow",
+        )
+
+
+def _log_to_console() -> None:
+    """Send our log and uvicorn's to standard error, one line a record."""
+    from rich.logging import RichHandler
+
+    handler = RichHandler(console=console, show_path=False, log_time_format="[%X]")
+    for name, level in (("hanlin.serve", logging.INFO), ("uvicorn.error", logging.WARNING)):
+        logger = logging.getLogger(name)
+        logger.handlers = [handler]
+        logger.setLevel(level)
+        logger.propagate = False
+
+
+def _cannot_listen(config: ServeConfig, error: OSError) -> ConfigError:
+    reason = error.strerror or str(error)
+    return ConfigError(
+        Text(
+            f"Cannot listen on {config.host} port {config.port}: {reason}.",
+            f"无法监听 {config.host} 的端口 {config.port}：{reason}。",
+        ),
+        Text(
+            "Stop the program that uses the port, or choose another one (serve.port=8001, or 0 for any free one).",
+            "请停止占用该端口的程序，或换一个端口（serve.port=8001，或用 0 任选空闲端口）。",
+        ),
+    )

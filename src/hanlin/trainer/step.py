@@ -1,0 +1,77 @@
+"""One optimizer step: accumulate, reduce once, clip, check, update."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch.optim import Optimizer
+
+from hanlin.base.device import Compute
+from hanlin.base.errors import TrainingError
+from hanlin.base.language import Text
+from hanlin.batches.pack import Batch
+from hanlin.model.decoder import Decoder
+from hanlin.objective.term import Objective
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """Mean loss in nats over counted predictions, gradient norm before clipping, whether weights changed."""
+
+    loss: float
+    gradient_norm: float
+    updated: bool
+
+
+def training_step(
+    model: Decoder,
+    objective: Objective,
+    optimizers: Sequence[Optimizer],
+    batch: Batch,
+    compute: Compute,
+    *,
+    micro_rows: int,
+    clip: float,
+    on_nonfinite: str,
+) -> StepResult:
+    """Lower the loss of `batch` once. A step that is not finite changes no weight.
+
+    Raises `TrainingError` naming the parameter if it is not finite and `on_nonfinite` is "stop".
+    """
+    count = objective.count(batch)
+    loss = 0.0
+    for micro in batch.split(micro_rows):
+        micro = micro.to(compute.device)
+        with compute.autocast():
+            term = objective.loss(model, micro)
+        (term.sum / count).backward()  # type: ignore[no-untyped-call]
+        loss += float(term.sum.detach()) / count
+    norm = float(torch.nn.utils.clip_grad_norm_(model.parameters(), clip))
+    finite = math.isfinite(loss) and math.isfinite(norm)
+    if not finite and on_nonfinite == "stop":
+        raise _not_finite(model, loss)
+    if finite:
+        for optimizer in optimizers:
+            optimizer.step()
+    model.zero_grad(set_to_none=True)
+    return StepResult(loss, norm, finite)
+
+
+def _not_finite(model: Decoder, loss: float) -> TrainingError:
+    where = next(
+        (n for n, p in model.named_parameters() if p.grad is not None and not p.grad.isfinite().all()),
+        "the loss",
+    )
+    return TrainingError(
+        Text(
+            f"The step is not finite (loss {loss}, first seen in {where}); no weight was changed.",
+            f"这一步出现非有限值（损失 {loss}，最先见于 {where}）；权重未作任何改动。",
+        ),
+        Text(
+            "Lower learning_rate and muon_learning_rate, lengthen warmup, or set pretrain.on_nonfinite=skip; "
+            "the last checkpoint is kept and the same command resumes from it.",
+            "请降低 learning_rate 与 muon_learning_rate、延长 warmup，或设 pretrain.on_nonfinite=skip；"
+            "最近的检查点仍在，同一命令会从那里继续。",
+        ),
+    )
