@@ -4,7 +4,7 @@ import difflib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import UnionType
-from typing import Any, TypeVar, Union, get_args, get_origin
+from typing import Any, ClassVar, TypeVar, Union, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -18,6 +18,9 @@ class Settings(BaseModel):
     """Base of every configuration: frozen, and an unknown key is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    shorthands: ClassVar[tuple[str, ...]] = ()
+    """Keys that a validator expands before the fields are read."""
 
 
 SettingsT = TypeVar("SettingsT", bound=BaseModel)
@@ -35,14 +38,23 @@ def read_settings(schema: type[SettingsT], path: Path, overrides: Sequence[str] 
     text = _read_text(path)
     lines = _key_lines(text, path)
     try:
-        _check_overrides(overrides)
-        tree = OmegaConf.merge(OmegaConf.create(text or "{}"), OmegaConf.from_dotlist(list(overrides)))
-        values = OmegaConf.to_container(tree, resolve=True)
+        tree = OmegaConf.create(text or "{}")
+        if not OmegaConf.is_dict(tree):
+            raise _unreadable(path, "the top level must be `key: value` lines")
+        values = OmegaConf.to_container(_override(tree, overrides), resolve=True)
     except (OmegaConfBaseException, yaml.YAMLError, ValueError) as error:
         raise _unreadable(path, str(error)) from error
-    if not isinstance(values, dict):
-        raise _unreadable(path, "the top level must be `key: value` lines")
+    assert isinstance(values, dict)
     return validate_settings(schema, values, where=str(path), lines=lines, overrides=overrides)
+
+
+def settings_from_overrides(schema: type[SettingsT], overrides: Sequence[str]) -> SettingsT:
+    """Defaults of `schema` with overrides ("port=8001"); raises `ConfigError` as `read_settings`."""
+    from omegaconf import OmegaConf
+
+    values = OmegaConf.to_container(_override(OmegaConf.create(), overrides), resolve=True)
+    assert isinstance(values, dict)
+    return validate_settings(schema, values, where=schema.__name__, overrides=overrides)
 
 
 def validate_settings(
@@ -56,7 +68,12 @@ def validate_settings(
     try:
         return schema.model_validate(dict(values))
     except ValidationError as error:
-        mistakes = [_describe(schema, detail, where, lines or {}, overrides) for detail in error.errors()]
+        details = error.errors()
+        mistakes = [
+            _describe(schema, detail, where, lines or {}, overrides)
+            for detail in details
+            if not _follows_from_others(detail, details)
+        ]
         raise ConfigError(
             Text("\n".join(text.en for text in mistakes), "\n".join(text.zh for text in mistakes)),
             Text("Mend the lines above and run again.", "请修改以上各处后重新运行。"),
@@ -81,16 +98,29 @@ def _unreadable(path: Path, reason: str) -> ConfigError:
     )
 
 
-def _check_overrides(overrides: Sequence[str]) -> None:
+def _override(tree: Any, overrides: Sequence[str]) -> Any:
+    """The OmegaConf `tree` with `overrides` applied; raise `ConfigError` naming the one that cannot be."""
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
     for override in overrides:
-        if "=" not in override:
+        try:
+            if "=" not in override:
+                raise ValueError("it has no '='")
+            tree = OmegaConf.merge(tree, OmegaConf.from_dotlist([override]))
+        except (OmegaConfBaseException, yaml.YAMLError, ValueError, TypeError) as error:
+            reason = str(error).splitlines()[0]
             raise ConfigError(
-                Text(f"Override {override!r} has no '='.", f"覆盖项 {override!r} 缺少“=”。"),
                 Text(
-                    "Write it as section.key=value, for example model.layers=6.",
-                    "请写成 section.key=value，例如 model.layers=6。",
+                    f"Override {override!r} cannot be applied: {reason}.",
+                    f"覆盖项 {override!r} 无法应用：{reason}。",
                 ),
-            )
+                Text(
+                    "Write it as section.key=value, for example model.layers=6; a list is given whole: key=[a,b].",
+                    "请写成 section.key=value，例如 model.layers=6；列表须整体给出：key=[a,b]。",
+                ),
+            ) from error
+    return tree
 
 
 def _key_lines(text: str, path: Path) -> dict[tuple[str, ...], int]:
@@ -101,6 +131,10 @@ def _key_lines(text: str, path: Path) -> dict[tuple[str, ...], int]:
         if isinstance(node, yaml.MappingNode):
             seen: set[str] = set()
             for key, value in node.value:
+                if not isinstance(key, yaml.ScalarNode):
+                    raise _unreadable(
+                        path, f"line {key.start_mark.line + 1}: a key is a list or a mapping, not a name"
+                    )
                 if key.value in seen:
                     raise _unreadable(
                         path, f"line {key.start_mark.line + 1}: key {key.value!r} appears twice"
@@ -120,6 +154,14 @@ def _key_lines(text: str, path: Path) -> dict[tuple[str, ...], int]:
     return lines
 
 
+def _follows_from_others(detail: ErrorDetails, details: Sequence[ErrorDetails]) -> bool:
+    """Whether a list is only too short because its items, named elsewhere, are wrong."""
+    place = detail["loc"]
+    return detail["type"] == "too_short" and any(
+        other["loc"][: len(place)] == place and other is not detail for other in details
+    )
+
+
 def _describe(
     schema: type[BaseModel],
     detail: ErrorDetails,
@@ -128,14 +170,17 @@ def _describe(
     overrides: Sequence[str],
 ) -> Text:
     """One mistake as a sentence with its place."""
-    location = tuple(str(part) for part in detail["loc"] if not str(part).startswith("function-"))
+    parts = tuple(str(part) for part in detail["loc"] if not str(part).startswith("function-"))
+    location, _ = _walk(schema, parts)
     key = ".".join(location)
     place = _place(location, where, lines, overrides)
     if detail["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(location[-1], _known_keys(schema, location[:-1]), n=1, cutoff=0.5)
+        near = difflib.get_close_matches(location[-1], _known_keys(schema, parts[:-1]), n=1, cutoff=0.5)
         hint_en = f" Did you mean '{near[0]}'?" if near else ""
         hint_zh = f"是否想写“{near[0]}”？" if near else ""
         return Text(f"{place}: unknown key '{key}'.{hint_en}", f"{place}：未知的键“{key}”。{hint_zh}")
+    if detail["type"] == "missing":
+        return Text(f"{place}: '{key}' is missing.", f"{place}：缺少“{key}”。")
     reason = detail["msg"].removeprefix("Value error, ")
     return Text(
         f"{place}: {key}: {reason} (got {detail['input']!r:.80})" if key else f"{place}: {reason}",
@@ -146,30 +191,41 @@ def _describe(
 def _place(
     location: tuple[str, ...], where: str, lines: Mapping[tuple[str, ...], int], overrides: Sequence[str]
 ) -> str:
-    """The override or the file line that a key path came from."""
-    for override in overrides:
-        path = tuple(override.split("=", 1)[0].split("."))
-        if path == location[: len(path)] or location == path[: len(location)]:
+    """The override or the file line that a key path came from; a whole section may come from both."""
+    paths = {override: tuple(override.split("=", 1)[0].split(".")) for override in overrides}
+    for override, path in paths.items():
+        if path == location[: len(path)]:
             return override
-    while location:
-        if location in lines:
-            return f"{where}:{lines[location]}"
+    inside = [override for override, path in paths.items() if path[: len(location)] == location]
+    if inside and location not in lines:
+        return " + ".join(inside)
+    while location and location not in lines:
         location = location[:-1]
-    return where
+    line = f":{lines[location]}" if location else ""
+    return " + ".join([f"{where}{line}", *inside])
 
 
-def _known_keys(schema: type[BaseModel], location: tuple[str, ...]) -> list[str]:
-    """The keys that the schema knows at a place inside it."""
+def _walk(schema: type[BaseModel], parts: Sequence[str]) -> tuple[tuple[str, ...], list[type[BaseModel]]]:
+    """The keys of a Pydantic location, without the union branches in it, and the classes it leads to."""
+    keys: list[str] = []
     models = [schema]
-    for part in location:
-        models = [
-            inner
-            for model in models
-            for name, field in model.model_fields.items()
-            if name == part or part.isdigit()
-            for inner in _models_in(field.annotation)
-        ] or [inner for model in models for inner in [model] if part.isdigit() or part == model.__name__]
-    return [name for model in models for name in model.model_fields]
+    for part in parts:
+        branch = [model for model in models if model.__name__ == part]
+        if branch:
+            models = branch
+        elif part.isdigit():
+            keys.append(part)
+        elif models and "[" not in part:
+            keys.append(part)
+            fields = [model.model_fields[part] for model in models if part in model.model_fields]
+            models = [inner for field in fields for inner in _models_in(field.annotation)]
+    return tuple(keys), models
+
+
+def _known_keys(schema: type[BaseModel], parts: Sequence[str]) -> list[str]:
+    """The keys that the schema knows at a place inside it."""
+    _, models = _walk(schema, parts)
+    return [name for model in models for name in [*model.model_fields, *getattr(model, "shorthands", ())]]
 
 
 def _models_in(annotation: Any) -> list[type[BaseModel]]:

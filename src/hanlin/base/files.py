@@ -13,7 +13,9 @@ from typing import IO, Any
 from hanlin.base.errors import DiskError
 from hanlin.base.language import Text
 
-_DISK_ERRNOS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG}
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_FORBIDDEN = {errno.EROFS, errno.EACCES, errno.EPERM}
+_IN_THE_WAY = {errno.ENOTDIR, errno.EISDIR, errno.EEXIST}
 
 
 @contextlib.contextmanager
@@ -22,7 +24,7 @@ def disk_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno not in _DISK_ERRNOS:
+        if error.errno not in _FULL | _FORBIDDEN | _IN_THE_WAY:
             raise
         raise DiskError(
             Text(f"Cannot write {path}: {error.strerror}.", f"无法写入 {path}：{error.strerror}。"),

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Protocol
 
 from hanlin.base.errors import MissingExtra
+from hanlin.base.files import write_text
 from hanlin.base.language import Text
 from hanlin.base.progress import console
 
@@ -38,9 +39,8 @@ class JsonlSink:
     """Appends one JSON object a step; a resumed run first drops the lines after its starting step."""
 
     def __init__(self, path: Path, resume_step: int) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
         kept = [line for line in _complete_lines(path) if json.loads(line)["step"] <= resume_step]
-        path.write_text("".join(f"{line}\n" for line in kept), "utf-8")
+        write_text(path, "".join(f"{line}\n" for line in kept))
         self._file = open(path, "a", encoding="utf-8")  # noqa: SIM115 - closed in close()
 
     def write(self, step: int, metrics: Metrics) -> None:
@@ -81,7 +81,7 @@ def _complete_lines(path: Path) -> list[str]:
     if not path.exists():
         return []
     text = path.read_text("utf-8", errors="replace")
-    return text[: text.rfind("\n") + 1].splitlines()
+    return text.split("\n")[:-1]
 
 
 def _short(value: float | int | str) -> str:

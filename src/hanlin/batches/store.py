@@ -25,9 +25,14 @@ Ids = npt.NDArray[np.uint16] | npt.NDArray[np.uint32]
 _DOCUMENTS_AT_ONCE = 256
 
 
+def id_dtype(vocab_size: int) -> type[np.uint16] | type[np.uint32]:
+    """The narrowest unsigned integer that holds every id."""
+    return np.uint16 if vocab_size <= 2**16 else np.uint32
+
+
 def build_store(corpus: Path, tokenizer: Tokenizer, folder: Path) -> Manifest:
     """Encode every split of `corpus` into `folder`; raise `DataError` if the training split is empty."""
-    dtype = np.uint16 if tokenizer.vocab_size <= 2**16 else np.uint32
+    dtype = id_dtype(tokenizer.vocab_size)
     with atomic_folder(folder) as fresh, disk_errors(folder):
         report = {
             str(split): _encode_split(corpus, tokenizer, split, fresh / f"{split}.bin", dtype)
@@ -44,7 +49,7 @@ def build_store(corpus: Path, tokenizer: Tokenizer, folder: Path) -> Manifest:
         return write_manifest(
             fresh,
             "token store",
-            {"dtype": np.dtype(dtype).name, "begin_id": tokenizer.eos_id, "vocab_size": tokenizer.vocab_size},
+            {"begin_id": tokenizer.eos_id, "vocab_size": tokenizer.vocab_size},
             inputs={"corpus": read_manifest(corpus).fingerprint, "tokenizer": tokenizer.fingerprint},
             report=report,
         )
@@ -74,7 +79,7 @@ class TokenStore:
         self.manifest = read_manifest(folder, "token store")
         self.begin_id: int = self.manifest.config["begin_id"]
         self.vocab_size: int = self.manifest.config["vocab_size"]
-        self._dtype = np.dtype(self.manifest.config["dtype"])
+        self._dtype = np.dtype(id_dtype(self.vocab_size))
 
     @property
     def fingerprint(self) -> str:

@@ -4,7 +4,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from hanlin.base.errors import CheckpointError
+from hanlin.base.language import Text
 
 NAME = "generation_config.json"
 
@@ -23,11 +26,20 @@ class GenerationDefaults(BaseModel):
 
 
 def read_defaults(folder: Path) -> GenerationDefaults:
-    """The defaults of a model folder; a folder without the file advises nothing."""
+    """The defaults of a model folder; a folder without the file advises nothing.
+
+    Raises `CheckpointError` when the file is damaged.
+    """
     path = folder / NAME
     if not path.is_file():
         return GenerationDefaults()
-    return GenerationDefaults.model_validate(json.loads(path.read_text("utf-8")))
+    try:
+        return GenerationDefaults.model_validate(json.loads(path.read_text("utf-8")))
+    except (ValueError, ValidationError) as error:
+        raise CheckpointError(
+            Text(f"{path} is damaged: {error}", f"{path} 已损坏：{error}"),
+            Text("Mend it, or delete it: it holds only advice.", "请修复或删除该文件：其中只有建议值。"),
+        ) from error
 
 
 def write_defaults(

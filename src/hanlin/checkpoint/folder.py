@@ -4,7 +4,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import torch
 from pydantic import ValidationError
 
 from hanlin.base.device import Compute
@@ -67,7 +66,7 @@ def load_model(folder: Path, compute: Compute) -> tuple[Decoder, Tokenizer, Gene
     Weights are float32 in memory. Raises `CheckpointError` for a folder that is missing, incomplete,
     damaged, of a newer format or of an unknown kind of model.
     """
-    recover_folder(folder)
+    folder = find_model(folder)
     family, config = read_config(folder)
     if (folder / MANIFEST).is_file():
         verify_files(folder, read_manifest(folder))
@@ -80,13 +79,17 @@ def load_model(folder: Path, compute: Compute) -> tuple[Decoder, Tokenizer, Gene
             ),
             Text("Use the tokenizer that belongs to this model.", "请使用与该模型配套的分词器。"),
         )
-    with torch.device("meta"):
-        model = Decoder(config)
-    model.to_empty(device=compute.device)
-    if model.rotary is not None:
-        model.rotary.fill()
+    model = Decoder.empty(config, compute.device)
     read_weights(folder, model, family)
     return model.eval(), tokenizer, read_defaults(folder)
+
+
+def find_model(folder: Path) -> Path:
+    """`folder` itself, or the model inside it if it is the folder of a run or of its training."""
+    candidates = [folder, folder / "model", folder / "pretrain" / "model"]
+    for candidate in candidates:
+        recover_folder(candidate)
+    return next((path for path in candidates if (path / "config.json").is_file()), folder)
 
 
 def read_config(folder: Path) -> tuple[Family, CoreConfig]:
@@ -109,7 +112,7 @@ def read_config(folder: Path) -> tuple[Family, CoreConfig]:
                 ),
             )
         return FAMILIES[kind], FAMILIES[kind].read(values)
-    except (ValueError, KeyError, AttributeError, ValidationError) as error:
+    except (ValueError, KeyError, AttributeError, TypeError, ValidationError) as error:
         reason = f"{error} is missing" if isinstance(error, KeyError) else str(error)
         raise CheckpointError(
             Text(f"{path} is damaged or incomplete: {reason}", f"{path} 已损坏或不完整：{reason}"),
@@ -126,12 +129,14 @@ def _express(config: CoreConfig) -> tuple[Family, dict[str, Any]]:
 
 
 def _no_config(folder: Path) -> CheckpointError:
-    inside = sorted(path.parent for path in folder.glob("*/config.json")) + sorted(
-        path.parent for path in folder.glob("*/*/config.json")
-    )
-    hint = inside[0] if inside else None
+    there = folder.is_dir()
     return CheckpointError(
-        Text(f"{folder} is not a model folder: it has no config.json.", f"{folder} 不是模型目录：其中没有 config.json。"),
-        Text(f"Did you mean {hint}?" if hint else "Give a folder with config.json, model.safetensors and tokenizer.json.",
-             f"是否想用 {hint}？" if hint else "请给出包含 config.json、model.safetensors 与 tokenizer.json 的目录。"),
-    )  # fmt: skip
+        Text(
+            f"{folder} is not a model folder: {'it has no config.json' if there else 'it does not exist'}.",
+            f"{folder} 不是模型目录：{'其中没有 config.json' if there else '该目录不存在'}。",
+        ),
+        Text(
+            "Give a folder with config.json, model.safetensors and tokenizer.json, or the folder of a run.",
+            "请给出包含 config.json、model.safetensors 与 tokenizer.json 的目录，或一次运行的目录。",
+        ),
+    )

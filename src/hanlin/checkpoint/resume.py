@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
 from hanlin.base.errors import CheckpointError
@@ -17,6 +17,7 @@ from hanlin.base.manifest import read_manifest, verify_files, write_manifest
 from hanlin.base.progress import console
 from hanlin.checkpoint.defaults import GenerationDefaults
 from hanlin.checkpoint.folder import write_model_files
+from hanlin.checkpoint.weights import save_tensors
 from hanlin.model.decoder import Decoder
 from hanlin.tokenizer.tokenizer import Tokenizer
 
@@ -37,8 +38,9 @@ def save_checkpoint(
         write_model_files(fresh, model, tokenizer, GenerationDefaults())
         resume = fresh / "resume"
         resume.mkdir()
-        save_file(
-            {k: v.detach().cpu().contiguous() for k, v in tensors.items()}, resume / "optimizer.safetensors"
+        save_tensors(
+            resume / "optimizer.safetensors",
+            {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()},
         )
         (resume / "state.json").write_text(json.dumps(values) + "\n", "utf-8")
         write_manifest(fresh, KIND, config, inputs)
@@ -83,7 +85,11 @@ def checkpoint_folder(run: Path, step: int) -> Path:
 def _checkpoints(run: Path) -> list[Path]:
     for old in (run / "checkpoints").glob(".step-*.old"):
         recover_folder(old.with_name(old.name.removeprefix(".").removesuffix(".old")))
-    return [path for path in (run / "checkpoints").glob("step-*") if (path / MANIFEST).is_file()]
+    return [
+        path
+        for path in (run / "checkpoints").glob("step-*")
+        if path.name.removeprefix("step-").isdecimal() and (path / MANIFEST).is_file()
+    ]
 
 
 def _step(folder: Path) -> int:

@@ -1,7 +1,9 @@
 """Weights on disk: safetensors, memory-mapped, one tensor at a time."""
 
 import json
-from collections.abc import Iterator
+import os
+import re
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -19,13 +21,26 @@ from hanlin.model.decoder import Decoder
 
 NAME = "model.safetensors"
 INDEX = "model.safetensors.index.json"
+HEAD = "lm_head.weight"
 
 
 def write_weights(folder: Path, model: Decoder, family: Family) -> None:
     """Write all parameters of `model` under the family's names, in their own dtype."""
     tensors = {name: parameter.detach().cpu() for name, parameter in model.named_parameters()}
-    with disk_errors(folder / NAME):
-        save_file(to_family(tensors, family.table(model.config)), folder / NAME, metadata={"format": "pt"})
+    save_tensors(folder / NAME, to_family(tensors, family.table(model.config)))
+
+
+def save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Write a safetensors file; raise `DiskError` when the disk is full or unwritable."""
+    with disk_errors(path):
+        try:
+            save_file(dict(tensors), path, metadata={"format": "pt"})
+        except SafetensorError as error:
+            # The library wraps what the system said in an error of its own, as text.
+            number = re.search(r"\(os error (\d+)\)", str(error))
+            if number is None:
+                raise
+            raise OSError(int(number[1]), os.strerror(int(number[1]))) from error
 
 
 def read_weights(folder: Path, model: Decoder, family: Family) -> None:
@@ -40,6 +55,8 @@ def read_weights(folder: Path, model: Decoder, family: Family) -> None:
         tensors = _Tensors(folder, stack)
         names = _plain_names(tensors, family, tied=model.config.tied)
         check_names(names, table, str(folder))
+        if model.config.tied:
+            _check_tied_head(tensors, names, table, folder)
         for entry in table:
             slices = [parameters[name] for name in entry.ours]
             shapes = [parameter.shape for parameter in slices]
@@ -53,6 +70,18 @@ def _copy(
     with torch.no_grad():
         for parameter, part in zip(parameters, entry.divide(tensor, shapes), strict=True):
             parameter.copy_(part)
+
+
+def _check_tied_head(tensors: "_Tensors", names: Mapping[str, str], table: list[Entry], folder: Path) -> None:
+    """A head beside tied embeddings must repeat them: silently dropping another one would change the model."""
+    embedding = next(names[entry.theirs] for entry in table if entry.ours == ("embed.token.weight",))
+    if HEAD in tensors and not torch.equal(tensors.load(HEAD), tensors.load(embedding)):
+        raise CheckpointError(
+            Text(f"{folder}: config.json says that the head is tied to the embedding, but {HEAD} differs from it.",
+                 f"{folder}：config.json 声明输出层与词嵌入共享权重，但 {HEAD} 与之不同。"),
+            Text("Set tie_word_embeddings to false in config.json if the head is meant.",
+                 "如果确实要用该输出层，请在 config.json 中将 tie_word_embeddings 设为 false。"),
+        )  # fmt: skip
 
 
 class _Tensors:
@@ -90,8 +119,7 @@ def _shards(folder: Path) -> list[Path]:
     if (folder / NAME).is_file():
         return [folder / NAME]
     if (folder / INDEX).is_file():
-        index = json.loads((folder / INDEX).read_text("utf-8"))
-        return [folder / name for name in sorted(set(index["weight_map"].values()))]
+        return [folder / name for name in _indexed(folder / INDEX)]
     pickled = sorted(path.name for path in folder.glob("*.bin"))
     if pickled:
         raise CheckpointError(
@@ -107,6 +135,17 @@ def _shards(folder: Path) -> list[Path]:
     )  # fmt: skip
 
 
+def _indexed(path: Path) -> list[str]:
+    """The names of the shards that an index lists."""
+    try:
+        return sorted(set(json.loads(path.read_text("utf-8"))["weight_map"].values()))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise CheckpointError(
+            Text(f"{path} is damaged: {error!r}", f"{path} 已损坏：{error!r}"),
+            Text("Restore it from a copy.", "请从备份恢复该文件。"),
+        ) from error
+
+
 def _plain_names(tensors: _Tensors, family: Family, tied: bool) -> dict[str, str]:
     """The family's full name -> the name in the file.
 
@@ -115,8 +154,8 @@ def _plain_names(tensors: _Tensors, family: Family, tied: bool) -> dict[str, str
     names = {}
     bare = not any(name.startswith(family.prefix) for name in tensors)
     for name in tensors:
-        if name.endswith(family.ignored or ("\0",)) or (tied and name == "lm_head.weight"):
+        if name.endswith(family.ignored or ("\0",)) or (tied and name == HEAD):
             continue
-        full = family.prefix + name if bare and name != "lm_head.weight" else name
+        full = family.prefix + name if bare and name != HEAD else name
         names[full] = name
     return names

@@ -1,1 +1,1 @@
-
+"""Verbs on the command line; each imports its stage only when called."""

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+_AMOUNTS = ("documents_in", "documents_out", "documents_changed", "characters_in", "characters_out")
+
 
 def data_card(report: Mapping[str, Any]) -> str:
     """Markdown with what the corpus holds, where it came from and what was done to it; nothing but facts."""
@@ -34,22 +36,7 @@ def data_card(report: Mapping[str, Any]) -> str:
         "## Cleaning · 清洗",
         _table(
             ("step", "documents in", "documents out", "changed", "characters in", "characters out"),
-            [
-                (
-                    step["name"],
-                    *(
-                        f"{step[key]:,}"
-                        for key in (
-                            "documents_in",
-                            "documents_out",
-                            "documents_changed",
-                            "characters_in",
-                            "characters_out",
-                        )
-                    ),
-                )  # fmt: skip
-                for step in report["steps"]
-            ],
+            [(step["name"], *(f"{step[amount]:,}" for amount in _AMOUNTS)) for step in report["steps"]],
         ),
         *[
             f"- {step['name']}: {reason}: {entry['count']:,}"

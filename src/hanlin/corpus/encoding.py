@@ -56,10 +56,10 @@ def detect_encoding(sample: bytes, complete: bool) -> str | None:
     if b"\0" not in sample and (_decode(sample, "utf-8", complete) is not None or _is_mostly_utf8(sample)):
         return None if _is_binary(sample) else "utf-8"
     binary = _is_binary(sample)
-    if not binary and (western := _western(sample, complete)):
-        return western
     chinese = max(_CHINESE, key=lambda codec: _plausibility(sample, codec, complete))
     score = _plausibility(sample, chinese, complete)
+    if score <= _SURE and not binary and (western := _western(sample, complete)):
+        return western
     if score > _SURE or (score > _POSSIBLE and (len(sample) < _SHORT_BYTES or chinese.startswith("utf-16"))):
         return "big5" if chinese == "big5hkscs" and _decode(sample, "big5", complete) is not None else chinese
     return None if binary else _guess(sample, complete)

@@ -99,7 +99,7 @@ def top_ngram(view: View, config: FilterConfig) -> bool:
         return False
     gram, count = Counter(grams).most_common(1)[0]
     characters = sum(map(len, view.units))
-    return count > 2 and count * sum(map(len, gram)) > config.max_top_ngram_share * characters
+    return count > 4 and count * sum(map(len, gram)) > config.max_top_ngram_share * characters
 
 
 def repeated_ngrams(view: View, config: FilterConfig) -> bool:

@@ -67,6 +67,6 @@ class Intake:
             "documents_read": self.documents,
             "characters_read": self.characters,
             "cut": self.cut,
-            **{name: dict(sorted(counter.items())) for name, counter in counters.items() if counter},
+            **{name: dict(sorted((+counter).items())) for name, counter in counters.items() if +counter},
             **({"skipped_samples": self.trouble_samples} if self.trouble_samples else {}),
         }

@@ -83,9 +83,11 @@ CHINESE_LANDLINE = re.compile(
     r"(?<![0-9A-Za-z_.-])(?:(?:\+|00)86[ -]?)?(?:[(（]0(?:10|2[0-9]|[3-9][0-9]{2})[)）][ -]?|0(?:10|2[0-9]|[3-9][0-9]{2})-)"
     r"[2-9][0-9]{6,7}(?:(?:-|转)[0-9]{1,5})?(?![0-9A-Za-z_]|[.-][0-9])"
 )
-PHONE_CONTEXT = re.compile("[\u4e00-\u9fff]|\\b(?:tel|phone|mobile|cell|call|fax|whatsapp|wechat)", re.IGNORECASE)
+PHONE_CONTEXT = re.compile(
+    "[\u4e00-\u9fff]|\\b(?:tel|phone|mobile|cell|call|fax|whatsapp|wechat)", re.IGNORECASE
+)
 OTHER_PHONE = re.compile(
-    r"(?<![0-9A-Za-z_.,/=:*#+<>\[-])(?:\+|00|\()?[0-9](?:[0-9]|[ ()./-]{1,2}(?=[0-9(])){6,22}[0-9]"
+    r"(?<![0-9A-Za-z_.,/=:*#+<>\[-])(?:\+|00|\()?[0-9](?:[0-9]|(?:[ ./-]|\) ?|\)-| ?\()(?=[0-9(])){6,22}[0-9]"
     r"(?: ?(?:x|ext\.?) ?[0-9]{1,5})?(?![0-9A-Za-z_]|[.,/*:-][0-9]|\])"
 )
 

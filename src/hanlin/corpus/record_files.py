@@ -21,7 +21,7 @@ TEXT_FIELDS = (
 
 def read_jsonl(path: Path, source: FilesSource, intake: Intake) -> Iterator[str]:
     """Yield the text of each line's object; blank lines are passed over."""
-    field = source.text
+    field: str | None = None
     for number, line in enumerate(text_lines(path, source.encoding, intake), 1):
         if not line.strip():
             continue
@@ -51,7 +51,7 @@ def read_json(path: Path, source: FilesSource, intake: Intake) -> Iterator[str]:
     if not isinstance(records, list):
         _malformed(path, 1, intake, "not an array of objects, nor one object a line")
         return
-    field = source.text
+    field: str | None = None
     for number, record in enumerate(records, 1):
         if not isinstance(record, dict):
             _malformed(path, number, intake, "not a JSON object")

@@ -107,7 +107,7 @@ def _phones(regions: Sequence[str]) -> Scrubber:
     def is_phone(match: re.Match[str]) -> bool:
         text = match.group()
         if text.startswith(("+", "00")):
-            tried, leniency = ["ZZ"], phonenumbers.Leniency.VALID
+            tried, leniency = ["ZZ"], phonenumbers.Leniency.POSSIBLE
             text = re.sub(r"^00", "+", text)
         else:
             tried, leniency = list(regions), phonenumbers.Leniency.STRICT_GROUPING
@@ -119,7 +119,9 @@ def _phones(regions: Sequence[str]) -> Scrubber:
         if not _DIGITS.search(text):
             return text
         text = _replace(data.CHINESE_MOBILE, text, "PHONE", counts, _is_chinese_mobile)
-        text = _replace(data.CHINESE_LANDLINE, text, "PHONE", counts, lambda match: not _in_web_address(match))
+        text = _replace(
+            data.CHINESE_LANDLINE, text, "PHONE", counts, lambda match: not _in_web_address(match)
+        )
         return _replace(data.OTHER_PHONE, text, "PHONE", counts, is_phone)
 
     return phones

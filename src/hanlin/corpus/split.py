@@ -30,6 +30,7 @@ def check_splits(counts: Mapping[Split, int], config: SplitConfig) -> None:
     if not empty:
         return
     sides = ", ".join(empty)
+    suggested = min(0.25, max(0.02, round(20 / max(documents, 1), 2)))
     raise DataError(
         Text(
             f"The {sides} split would be empty: {documents:,} documents are left after cleaning "
@@ -37,9 +38,9 @@ def check_splits(counts: Mapping[Split, int], config: SplitConfig) -> None:
             f"{sides} 部分将为空：清洗后只剩 {documents:,} 篇文档（valid {config.valid}，test {config.test}）。",
         ),
         Text(
-            "Bring more documents, raise split.valid and split.test (0.2 for a few dozen documents), try another "
+            f"Bring more documents, raise split.valid and split.test (here to {suggested}), try another "
             "split.seed, cut long files into more documents (max_document_characters), or set the share to 0.",
-            "请增加文档，调大 split.valid 和 split.test（几十篇文档时可用 0.2），换一个 split.seed，"
+            f"请增加文档，调大 split.valid 和 split.test（此处可用 {suggested}），换一个 split.seed，"
             "把长文件切成更多文档（max_document_characters），或把该份额设为 0。",
         ),
     )

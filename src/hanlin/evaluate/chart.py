@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 WIDTH, HEIGHT = 720, 292
-LEFT, RIGHT, TOP, BOTTOM = 64, 20, 14, 54
+LEFT, RIGHT, TOP, BOTTOM = 64, 20, 14, 50
 MOST_POINTS = 400
 """Points drawn of one series; of a longer one neighbours are drawn together."""
 DOTS_UP_TO = 40

@@ -17,7 +17,7 @@ class EvaluateConfig(Settings):
     """Examine documents, drawn at random, up to this many bytes of text (null: all)."""
     ngram_order: int = Field(5, ge=1, le=12)
     """Length of the n-grams of the model that the Transformer is held against."""
-    ngram_max_tokens: int = Field(50_000_000, ge=1)
+    ngram_max_tokens: int = Field(20_000_000, ge=1)
     """The n-gram model counts documents from the first on until this many tokens; the report says how many."""
     resamples: int = Field(1000, ge=100)
     """Bootstrap resamples behind each interval."""

@@ -12,6 +12,9 @@ from torch import Tensor
 
 from hanlin.generate.parameters import SamplingParameters
 
+_NUCLEUS = 1024
+"""So many likeliest tokens are looked at first for top-p."""
+
 
 @dataclass(frozen=True)
 class SamplingRows:
@@ -101,13 +104,7 @@ def keep_top_k(logits_BV: Tensor, k_B1: Tensor) -> Tensor:
     """
     V = logits_BV.shape[-1]
     k_B1 = torch.where(k_B1 == 0, V, k_B1.clamp(max=V))
-    greatest_BK = logits_BV.topk(int(k_B1.max()), dim=-1).values
-    border_B1 = greatest_BK.gather(-1, k_B1 - 1)
-    above_BV = logits_BV > border_B1
-    equal_BV = logits_BV == border_B1
-    free_B1 = k_B1 - above_BV.sum(dim=-1, keepdim=True)
-    keep_BV = above_BV | (equal_BV & (equal_BV.cumsum(dim=-1) <= free_B1))
-    return logits_BV.masked_fill(~keep_BV, -torch.inf)
+    return _keep_greatest(logits_BV, k_B1, logits_BV.topk(int(k_B1.max()), dim=-1).values)
 
 
 def keep_top_p(logits_BV: Tensor, p_B1: Tensor) -> Tensor:
@@ -115,13 +112,18 @@ def keep_top_p(logits_BV: Tensor, p_B1: Tensor) -> Tensor:
 
     Source: Holtzman et al. 2020, eq. 2.
     """
-    sorted_BV, order_BV = logits_BV.sort(dim=-1, descending=True, stable=True)
-    probability_BV = sorted_BV.softmax(dim=-1)
-    before_BV = probability_BV.cumsum(dim=-1) - probability_BV
-    keep_sorted_BV = (before_BV < p_B1) | (p_B1 >= 1)
-    keep_sorted_BV[:, 0] = True
-    keep_BV = torch.zeros_like(keep_sorted_BV).scatter_(-1, order_BV, keep_sorted_BV)
-    return logits_BV.masked_fill(~keep_BV, -torch.inf)
+    V = logits_BV.shape[-1]
+    total_B1 = logits_BV.logsumexp(dim=-1, keepdim=True)
+    for K in (min(_NUCLEUS, V), V):  # the nucleus is nearly always small, and a whole sort is slow
+        greatest_BK = logits_BV.topk(K, dim=-1).values
+        probability_BK = (greatest_BK - total_B1).exp()
+        cumulative_BK = probability_BK.cumsum(dim=-1, dtype=torch.float64)
+        whole_B1 = p_B1 >= 1
+        if K == V or bool((whole_B1 | (cumulative_BK[:, -1:] >= p_B1)).all()):
+            break
+    count_B1 = ((cumulative_BK - probability_BK) < p_B1).sum(dim=-1, keepdim=True).clamp(min=1)
+    kept_BV = _keep_greatest(logits_BV, count_B1, greatest_BK)
+    return torch.where(whole_B1, logits_BV, kept_BV)
 
 
 def keep_min_p(logits_BV: Tensor, p_B1: Tensor) -> Tensor:
@@ -133,13 +135,25 @@ def keep_min_p(logits_BV: Tensor, p_B1: Tensor) -> Tensor:
     return logits_BV.masked_fill(logits_BV < best_B1 + p_B1.log(), -torch.inf)
 
 
+def _keep_greatest(logits_BV: Tensor, count_B1: Tensor, greatest_BK: Tensor) -> Tensor:
+    """The `count` greatest logits of each row, given the K >= count greatest in falling order."""
+    border_B1 = greatest_BK.gather(-1, count_B1 - 1)
+    keep_BV = logits_BV >= border_B1
+    if bool((keep_BV.sum(dim=-1, keepdim=True) > count_B1).any()):  # equals on both sides of the border
+        above_BV = logits_BV > border_B1
+        free_B1 = count_B1 - above_BV.sum(dim=-1, keepdim=True)
+        equal_BV = keep_BV & ~above_BV
+        keep_BV = above_BV | (equal_BV & (equal_BV.cumsum(dim=-1) <= free_B1))
+    return logits_BV.masked_fill(~keep_BV, -torch.inf)
+
+
 def draw(logits_BV: Tensor, uniform_B1: Tensor) -> Tensor:
     """The token of each row at which the cumulative probability passes that row's number in [0, 1): (B,)
     int64.
 
     One number a token and row makes a draw independent of the other rows. Sums run in float64.
     """
-    cumulative_BV = logits_BV.double().softmax(dim=-1).cumsum(dim=-1)
+    cumulative_BV = logits_BV.softmax(dim=-1).cumsum(dim=-1, dtype=torch.float64)
     total_B1 = cumulative_BV[:, -1:]
     target_B1 = torch.minimum(uniform_B1.double() * total_B1, total_B1.nextafter(torch.zeros_like(total_B1)))
     return torch.searchsorted(cumulative_BV, target_B1, right=True).squeeze(-1)

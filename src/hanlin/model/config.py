@@ -1,6 +1,6 @@
 """`CoreConfig`: every architecture of the one Transformer core, as orthogonal settings."""
 
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -28,6 +28,8 @@ STYLES: dict[str, dict[str, Any]] = {
 
 class CoreConfig(Settings):
     """The shape of a model. Whatever is not given follows from width and style."""
+
+    shorthands: ClassVar[tuple[str, ...]] = ("style",)
 
     vocab_size: int = Field(0, ge=0)
     """Rows of the embedding; 0 in a recipe means that the tokenizer decides."""
@@ -72,7 +74,7 @@ class CoreConfig(Settings):
             return values
         given = dict(values)
         style = given.pop("style", "llama")
-        if style not in STYLES:
+        if not isinstance(style, str) or style not in STYLES:
             raise ValueError(f"style {style!r} is not known; choose one of {', '.join(STYLES)}")
         given = {**STYLES[style], **given}
         width, heads = given.get("width", 256), given.get("heads", 4)

@@ -30,9 +30,23 @@ class Decoder(nn.Module):
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.layers))
         self.norm = build_norm(config)
         self.head = nn.Linear(config.width, config.vocab_size, bias=False)
-        if config.tied:
-            self.head.weight = self.embed.token.weight
+        self._tie()
         initialize(self)
+
+    @classmethod
+    def empty(cls, config: CoreConfig, device: torch.device) -> "Decoder":
+        """A model whose parameters have memory but no values yet: for loading weights into."""
+        with torch.device("meta"):
+            model = cls(config)
+        model.to_empty(device=device)
+        model._tie()
+        if model.rotary is not None:
+            model.rotary.fill()
+        return model
+
+    def _tie(self) -> None:
+        if self.config.tied:
+            self.head.weight = self.embed.token.weight
 
     def forward(
         self,

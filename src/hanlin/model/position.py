@@ -33,7 +33,7 @@ class RotaryTable(nn.Module):
         T, D = cosine_TD.shape
         exponent = torch.arange(0, D, 2, dtype=torch.float32, device=cosine_TD.device) / D
         times = torch.arange(T, dtype=torch.float32, device=cosine_TD.device)
-        angle_TD = torch.outer(times, self.base**-exponent).repeat(1, 2)
+        angle_TD = torch.outer(times, 1.0 / self.base**exponent).repeat(1, 2)
         cosine_TD.copy_(angle_TD.cos())
         sine_TD.copy_(angle_TD.sin())
 

@@ -22,6 +22,7 @@ from hanlin.serve.batcher import Batcher
 from hanlin.serve.config import ServeConfig
 from hanlin.serve.limits import BodyLimit, Door, Envelope
 from hanlin.serve.metrics import Metrics
+from hanlin.serve.mode import ends_its_turns
 from hanlin.serve.page import page_routes
 from hanlin.serve.problems import ApiProblem, from_hanlin, from_validation, prefers_chinese, stopping
 from hanlin.serve.prompts import Order, check_model, order_chat, order_completion
@@ -59,7 +60,7 @@ def create_app(model: LanguageModel, config: ServeConfig) -> FastAPI:
 
 def page_settings(model: LanguageModel, config: ServeConfig) -> dict[str, Any]:
     """What the chat page is told."""
-    mode = config.mode if config.mode != "auto" else ("chat" if model.is_chat else "completion")
+    mode = config.mode if config.mode != "auto" else ("chat" if ends_its_turns(model) else "completion")
     return {
         "model": model.name,
         "window": model.window,

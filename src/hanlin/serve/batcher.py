@@ -254,7 +254,7 @@ class Batcher:
 
     def _cancel(self, submission: Submission) -> None:
         for choice in submission.choices:
-            if choice.generation is not None and self._owners.pop(choice.generation.id, None):
+            if choice.generation is not None and self._owners.pop(choice.generation.id, None) is not None:
                 self._engine.cancel(choice.generation)
 
     def _advance(self) -> None:

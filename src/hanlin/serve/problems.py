@@ -59,10 +59,10 @@ def _quality(weight: str) -> float:
         return 0.0
 
 
-def from_hanlin(error: HanlinError, param: str | None) -> ApiProblem:
+def from_hanlin(error: HanlinError, param: str | None, code: str | None = None) -> ApiProblem:
     """A mistake that another room found in the request."""
     text = Text(f"{error.problem.en} {error.remedy.en}", f"{error.problem.zh}{error.remedy.zh}")
-    return ApiProblem(400, text, param=param)
+    return ApiProblem(400, text, param=param, code=code)
 
 
 def overloaded(seconds: int) -> ApiProblem:

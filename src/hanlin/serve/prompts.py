@@ -65,54 +65,53 @@ def order_chat(body: ChatBody, model: LanguageModel, config: ServeConfig) -> Ord
             param="max_tokens",
             code="invalid_value",
         )
+    if body.messages[-1].role != "user":
+        raise ApiProblem(
+            400,
+            Text("The last message must have the role 'user'.", "最后一条消息的角色必须是“user”。"),
+            param="messages",
+            code="invalid_value",
+        )
     name = "max_tokens" if body.max_tokens is not None else "max_completion_tokens"
     wanted = _wanted_tokens(body.max_tokens or body.max_completion_tokens, name, config)
     ids, dropped = _render(body, model, wanted)
-    room = model.window - len(ids)
-    if room < (wanted or 1):
-        raise _too_long(model.window, len(ids), wanted, "messages")
-    generations = _choices(body, model, ids, wanted or min(room, config.max_new_tokens))
+    room = min(model.window - len(ids), config.max_new_tokens)
+    generations = _choices(body, model, ids, min(wanted or room, room))
     _check_choices(len(generations), config)
     return Order(generations, dropped)
 
 
 def _render(body: ChatBody, model: LanguageModel, wanted: int | None) -> tuple[list[int], int]:
+    """The prompt with room for the answer, and how many turns that cost."""
     messages = [
         Message(role="system" if message.role == "developer" else message.role, content=message.content)
         for message in body.messages
     ]
     automatic = body.truncation == "auto"
-    # Without a number of its own an answer gets a quarter of the window before old turns are kept.
+    # Where no number is asked for, a quarter of the window is worth more to the answer than to old turns.
     reserve = wanted or (max(1, model.window // 4) if automatic else 1)
+    try:
+        ids = model.chat_template.render(messages, add_generation_prompt=True).ids
+    except HanlinError as error:
+        raise from_hanlin(error, "messages") from error
+    if len(ids) + reserve <= model.window:
+        return ids, 0
+    if not automatic:
+        raise _too_long(model.window, len(ids), wanted, "messages")
     try:
         prompt = model.chat_prompt(messages, reserve)
     except RequestError as error:
-        problem = from_hanlin(error, "messages")
-        problem.code = "context_length_exceeded"
-        raise problem from error
-    except HanlinError as error:
-        raise from_hanlin(error, "messages") from error
-    if prompt.dropped_turns and not automatic:
-        raise ApiProblem(
-            400,
-            Text(
-                f"This model's maximum context length is {model.window} tokens, and the messages"
-                f"{f' with {wanted} new tokens' if wanted else ''} exceed it. Send fewer or shorter messages, "
-                "or truncation: auto, which drops the oldest turns.",
-                f"该模型的上下文最长为 {model.window} 个词元，消息"
-                f"{f'加上 {wanted} 个新词元' if wanted else ''}超出了它。请减少或缩短消息，"
-                "或使用 truncation: auto，它会去掉最早的几轮。",
-            ),
-            param="messages",
-            code="context_length_exceeded",
-        )
-    return list(prompt.ids), prompt.dropped_turns
+        raise from_hanlin(error, "messages", "context_length_exceeded") from error
+    return prompt.ids, prompt.dropped_turns
 
 
 def _encode(prompt: str | list[int], model: LanguageModel) -> list[int]:
     if isinstance(prompt, str):
-        # Nothing to continue means the beginning of a document.
-        return model.tokenizer.encode_prompt(prompt) or [model.tokenizer.eos_id]
+        try:
+            # Nothing to continue means the beginning of a document.
+            return model.tokenizer.encode_prompt(prompt) or [model.tokenizer.eos_id]
+        except HanlinError as error:
+            raise from_hanlin(error, "prompt", "invalid_value") from error
     wrong = next((id for id in prompt if not 0 <= id < model.tokenizer.vocab_size), None)
     if wrong is not None:
         raise ApiProblem(
@@ -187,10 +186,10 @@ def _too_long(window: int, prompt_tokens: int, wanted: int | None, param: str) -
         400,
         Text(
             f"This model's maximum context length is {window} tokens. However, you requested {asked} tokens "
-            f"({prompt_tokens} in the {param}, {wanted or 1} in the completion). Shorten the {param} or ask "
-            "for fewer new tokens.",
+            f"({prompt_tokens} in the {param}, {wanted or 1} in the completion). Shorten the {param}, ask for "
+            "fewer new tokens, or send truncation: auto to leave out what is oldest.",
             f"该模型的上下文最长为 {window} 个词元，但请求了 {asked} 个（{param} 中 {prompt_tokens} 个，"
-            f"新生成 {wanted or 1} 个）。请缩短 {param} 或减少要生成的词元数。",
+            f"新生成 {wanted or 1} 个）。请缩短 {param}、减少要生成的词元数，或用 truncation: auto 去掉最早的部分。",
         ),
         param=param,
         code="context_length_exceeded",

@@ -25,7 +25,7 @@ INT64 = 2**63
 
 def _mistake(kind: str, en: str, zh: str) -> PydanticCustomError:
     # The message reaches the error as a template, so braces in it must not be read as fields.
-    return PydanticCustomError(kind, "{en}", {"en": en, "zh": zh})  # type: ignore[arg-type]
+    return PydanticCustomError(kind, "{en}", {"en": en, "zh": zh})
 
 
 def _only(*neutral: Any) -> AfterValidator:

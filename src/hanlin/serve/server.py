@@ -77,27 +77,31 @@ def serve(model: LanguageModel, config: ServeConfig, listener: socket.socket | N
         _announce(model, config, bound)
         with contextlib.suppress(KeyboardInterrupt):  # uvicorn raises Ctrl-C again once all has ended
             server.run(sockets=[bound])
-        console.print(Text("Stopped.", "已停止。"))
+        _say(Text("Stopped.", "已停止。"))
 
 
 def _announce(model: LanguageModel, config: ServeConfig, listener: socket.socket) -> None:
     port = listener.getsockname()[1]
-    host = f"[{config.host}]" if ":" in config.host else config.host
-    address = f"http://{'127.0.0.1' if config.host in ('0.0.0.0', '') else host}:{port}"
-    console.print(
+    host = {"0.0.0.0": "127.0.0.1", "::": "[::1]", "": "127.0.0.1"}.get(config.host, config.host)
+    address = f"http://{f'[{host}]' if host.count(':') > 1 and host[0] != '[' else host}:{port}"
+    _say(
         Text(
-            f"{model.name} is served at {address} (chat page) and {address}/v1 (OpenAI API). Ctrl-C stops.",
-            f"{model.name} 正在 {address}（对话页面）和 {address}/v1（OpenAI API）提供服务。按 Ctrl-C 停止。",
+            f"{model.name} is served.\n  chat page   {address}\n  OpenAI API  {address}/v1\nCtrl-C stops.",
+            f"{model.name} 已开始服务。\n  对话页面    {address}\n  OpenAI API  {address}/v1\n按 Ctrl-C 停止。",
         )
     )
     if not config.is_loopback and config.api_key is None:
-        console.print(
+        _say(
             Text(
                 "Other machines can reach it and no API key is set: anyone on the network may use it.",
                 "其他机器可以访问它，而没有设置 API 密钥：网络上的任何人都可以使用。",
             ),
             style="yellow",
         )
+
+
+def _say(text: Text, style: str | None = None) -> None:
+    console.print(str(text), style=style, markup=False, soft_wrap=True)
 
 
 def _log_to_console() -> None:

@@ -25,8 +25,8 @@ class TokenizerConfig(Settings):
     """How text is cut before merging: `hanlin` (Han characters apart, pieces of bounded length) or
     `llama3`."""
 
-    max_characters: int = Field(default=50_000_000, ge=1)
-    """Train on at most about this many characters, drawn evenly over the documents; it bounds the memory."""
+    max_characters: int = Field(default=20_000_000, ge=1)
+    """Train on about this many characters at most, drawn evenly; memory is some 30 bytes a character."""
 
     on_small: Literal["stop", "shrink"] = "stop"
     """When the text yields fewer tokens than `vocab_size`: stop and say so, or keep the smaller

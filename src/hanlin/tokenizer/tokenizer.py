@@ -35,7 +35,7 @@ class Tokenizer:
             self._rust = tokenizers.Tokenizer.from_str(files.texts[DEFINITION])
         except Exception as error:  # the bindings raise plain Exception for whatever the file lacks
             raise damaged(f"{files.place}/{DEFINITION}", str(error)) from error
-        self._rust.encode_special_tokens = True  # "<|im_end|>" in a text is eleven characters, not a token
+        self._rust.encode_special_tokens = True  # "<|im_end|>" in a text is ten characters, not a token
         self._rust.no_truncation()
         self._rust.no_padding()
         added = self._rust.get_added_tokens_decoder()

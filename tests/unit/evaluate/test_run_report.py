@@ -194,11 +194,19 @@ def test_one_document_has_no_interval_and_the_page_says_why() -> None:
 
 
 def test_long_lists_and_texts_are_cut_and_counted() -> None:
-    corpus = {"samples": ["长" * 2000], "rows": [{"n": i} for i in range(45)], "list": list(range(41))}
+    corpus = {"samples": ["长" * 2000], "rows": [{"n": i} for i in range(25)], "list": list(range(41))}
     text = Page(render_report(RunReport(title="long", corpus=corpus))).text
     assert "and 500 more characters" in text
     assert "and 5 more rows" in text
     assert "and 1 more entries" in text
+
+
+def test_short_lists_stand_in_one_line() -> None:
+    page = Page(
+        render_report(RunReport(title="short", configuration={"model": {"kinds": ["a", "<b>", 3, [1]]}}))
+    )
+    assert "a, <b>, 3, [1]" in page.text
+    assert "ul" not in page.tags
 
 
 def test_every_label_is_used_and_every_word_used_is_a_label() -> None:

@@ -39,7 +39,9 @@ def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Tokenizer:
 def model(tokenizer: Tokenizer) -> Decoder:
     """Random weights far from zero, so that its predictions differ from token to token."""
     torch.manual_seed(7)
-    config = CoreConfig(vocab_size=tokenizer.vocab_size + 4, width=32, layers=2, heads=4, window=WINDOW, tied=False)
+    config = CoreConfig(
+        vocab_size=tokenizer.vocab_size + 4, width=32, layers=2, heads=4, window=WINDOW, tied=False
+    )
     model = Decoder(config)
     with torch.no_grad():
         for parameter in model.parameters():
@@ -49,7 +51,7 @@ def model(tokenizer: Tokenizer) -> Decoder:
     return model.eval()
 
 
-@pytest.fixture()
+@pytest.fixture
 def language_model(model: Decoder, tokenizer: Tokenizer, compute: Compute) -> LanguageModel:
     return LanguageModel("tiny", model, tokenizer, compute, SamplingParameters(max_new_tokens=16))
 

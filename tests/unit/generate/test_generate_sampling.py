@@ -36,7 +36,9 @@ def kept(logits_BV: Tensor) -> list[list[int]]:
 def test_rows_by_hand() -> None:
     row = torch.tensor([[0.5, 0.2, 0.2, 0.1]]).log()
     assert kept(keep_top_k(row, torch.tensor([[1]]))) == [[0]]
-    assert kept(keep_top_k(row, torch.tensor([[2]]))) == [[0, 1]]  # of the equal second and third, the lower id
+    assert kept(keep_top_k(row, torch.tensor([[2]]))) == [
+        [0, 1]
+    ]  # of the equal second and third, the lower id
     assert kept(keep_top_k(row, torch.tensor([[0]]))) == [[0, 1, 2, 3]]
     assert kept(keep_top_k(row, torch.tensor([[99]]))) == [[0, 1, 2, 3]]
     assert kept(keep_top_p(row, column(1e-9))) == [[0]]
@@ -65,7 +67,7 @@ def test_temperature_and_its_limits() -> None:
     assert torch.allclose(hot, torch.full((1, 4), 0.25), atol=1e-5)
 
 
-@given(row=logits_rows, k=st.integers(0, 14), p=st.floats(0.01, 1, width=32))
+@given(row=logits_rows, k=st.integers(0, 14), p=st.floats(0.01, 1))
 @settings(max_examples=300, deadline=None)
 def test_filters_keep_what_their_definitions_say(row: list[float], k: int, p: float) -> None:
     logits = torch.tensor([row])
@@ -97,7 +99,9 @@ parameters = st.builds(
 
 @given(rows=st.lists(parameters, min_size=1, max_size=5), seed=st.integers(0, 1000))
 @settings(max_examples=150, deadline=None)
-def test_rows_of_different_requests_do_not_touch_each_other(rows: list[SamplingParameters], seed: int) -> None:
+def test_rows_of_different_requests_do_not_touch_each_other(
+    rows: list[SamplingParameters], seed: int
+) -> None:
     random = torch.Generator().manual_seed(seed)
     logits = torch.randn(len(rows), 9, generator=random) * 3
     seen = torch.rand(len(rows), 9, generator=random) < 0.3
@@ -139,7 +143,9 @@ def test_draws_follow_the_filtered_distribution(row: SamplingParameters) -> None
     assert counts[~possible].sum() == 0
     statistic = float(((counts - expected)[possible] ** 2 / expected[possible]).sum())
     freedom = int(possible.sum()) - 1
-    bound = freedom * (1 - 2 / (9 * freedom) + 3.09 * math.sqrt(2 / (9 * freedom))) ** 3  # Wilson and Hilferty
+    bound = (
+        freedom * (1 - 2 / (9 * freedom) + 3.09 * math.sqrt(2 / (9 * freedom))) ** 3
+    )  # Wilson and Hilferty
     assert statistic < bound
 
 

@@ -17,6 +17,7 @@ from hanlin.generate.language_model import LanguageModel
 from hanlin.model.config import CoreConfig
 from hanlin.model.decoder import Decoder
 from hanlin.serve.config import ServeConfig
+from hanlin.serve.mode import EXAMPLES
 from hanlin.serve.server import build_server, open_listener
 from hanlin.tokenizer.bpe import save_trained, train_bpe
 from hanlin.tokenizer.chat import ChatTemplate
@@ -26,7 +27,7 @@ from hanlin.tokenizer.tokenizer import Tokenizer
 POEM = "春眠不觉晓，处处闻啼鸟。夜来风雨声，花落知多少。😀"
 SONG = "Row, row, row your boat, gently down the stream.\n"
 GREETING = (("你好", "你好！我是翰林。"), ("Who are you?", "I am Hanlin."))
-WINDOW = 2048
+WINDOW = 8192
 
 
 def make_model_folder(folder: Path) -> Path:
@@ -50,12 +51,14 @@ def lessons(tokenizer: Tokenizer) -> list[tuple[list[int], list[int]]]:
     texts = [tokenizer.encode(text * 6)[:240] for text in (POEM, SONG)]
     dialogues = [
         chat.render([Message(role="user", content=question), Message(role="assistant", content=answer)])
-        for question, answer in GREETING
+        for question, answer in (*GREETING, *EXAMPLES)
     ]
     return [(ids, [1] * len(ids)) for ids in texts] + [(each.ids, each.loss_mask) for each in dialogues]
 
 
-def learn(model: Decoder, rows: list[tuple[list[int], list[int]]], steps: int = 120) -> None:
+def learn(
+    model: Decoder, rows: list[tuple[list[int], list[int]]], steps: int = 120, enough: float = 0.05
+) -> None:
     """Teach `rows` by heart."""
     length = max(len(ids) for ids, _ in rows)
     tokens = torch.tensor([ids + [0] * (length - len(ids)) for ids, _ in rows])
@@ -66,7 +69,7 @@ def learn(model: Decoder, rows: list[tuple[list[int], list[int]]], steps: int = 
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-    assert loss.item() < 0.05, f"the little model did not learn its lessons: {loss.item()}"
+    assert loss.item() < enough, f"the little model did not learn its lessons: {loss.item()}"
 
 
 @dataclass
@@ -80,7 +83,9 @@ class Running:
 @contextlib.contextmanager
 def running(model: LanguageModel, **settings: object) -> Iterator[Running]:
     """Serve `model` on a free port with uvicorn, as `serve` does."""
-    config = ServeConfig.model_validate({"port": 0, "access_log": False, **settings})
+    config = ServeConfig.model_validate(
+        {"port": 0, "access_log": False, "max_new_tokens": WINDOW, **settings}
+    )
     listener = open_listener(config)
     server = build_server(model, config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})

@@ -21,7 +21,7 @@ from hanlin.serve.config import ServeConfig
 from hanlin.serve.metrics import Metrics
 from hanlin.serve.server import open_listener
 
-LONG = {"model": "little", "prompt": SONG, "max_tokens": 1500, "temperature": 0}
+LONG = {"model": "little", "prompt": SONG, "max_tokens": 8000, "temperature": 0}
 
 
 def metric(server: Running, name: str) -> float:
@@ -58,13 +58,14 @@ def test_frames_of_a_stream(server: Running):
 def test_client_gone_in_mid_stream_ends_its_generation(model: LanguageModel):
     with running(model) as server:
         with httpx2.stream("POST", f"{server.url}/v1/completions", json={**LONG, "stream": True}) as response:
-            next(response.iter_lines())
+            lines = response.iter_lines()
+            next(lines)
             assert metric(server, "hanlin_running") == 1
         wait_until(lambda: metric(server, 'hanlin_generations_total{reason="cancelled"}') == 1)
         assert metric(server, "hanlin_running") == 0
         made = metric(server, "hanlin_new_tokens_total")
         time.sleep(0.1)
-        assert metric(server, "hanlin_new_tokens_total") == made < 1500
+        assert metric(server, "hanlin_new_tokens_total") == made < 8000
         assert httpx2.get(f"{server.url}/health").json()["running"] == 0
 
 
@@ -79,7 +80,8 @@ def test_client_gone_before_a_whole_answer_ends_its_generation(model: LanguageMo
 def test_full_queue_is_answered_429_and_empties(model: LanguageModel):
     with running(model, max_rows=1, max_queue=1) as server:
         with httpx2.stream("POST", f"{server.url}/v1/completions", json={**LONG, "stream": True}) as first:
-            next(first.iter_lines())
+            lines = first.iter_lines()
+            next(lines)
             with httpx2.stream("POST", f"{server.url}/v1/completions", json={**LONG, "stream": True}):
                 refused = httpx2.post(f"{server.url}/v1/completions", json=LONG)
                 assert refused.status_code == 429
@@ -168,17 +170,19 @@ def test_prompts_stay_out_of_the_log(model: LanguageModel, caplog: pytest.LogCap
         httpx2.post(f"{server.url}/v1/completions", json={**LONG, "prompt": ["my secret", 1]})
         httpx2.get(f"{server.url}/a%0Ab?q=secret")
         wait_until(lambda: "404" in caplog.text)
-    messages = [record.getMessage() for record in caplog.records if record.name == "hanlin.serve"]
+    messages = [
+        record.getMessage() for record in caplog.records if record.name.startswith(("hanlin", "uvicorn"))
+    ]
     assert any(message.startswith("POST /v1/completions 200") for message in messages)
     assert any(message.startswith("GET /a\\nb 404") for message in messages)
-    assert "secret" not in caplog.text
+    assert not [message for message in messages if "secret" in message]
 
 
 def test_a_stopped_batcher_answers_503(model: LanguageModel):
     async def scenario() -> tuple[int, int]:
         batcher = Batcher(model.engine, 2, 60.0, Metrics())
         batcher.start()
-        order = [(model.tokenizer.encode(SONG), model.defaults.model_copy(update={"max_new_tokens": 1500}))]
+        order = [(model.tokenizer.encode(SONG), model.defaults.model_copy(update={"max_new_tokens": 8000}))]
         submission = batcher.submit(order, "req_1")
         await anext(submission.events())
         await batcher.stop()

@@ -59,7 +59,6 @@ def error_of(response: httpx2.Response) -> dict[str, Any]:
         ({"logit_bias": {"5": 10}}, 400, "logit_bias", "unsupported_parameter"),
         ({"frequency_penalty": 0.5}, 400, "frequency_penalty", "unsupported_parameter"),
         ({"colour": "red"}, 400, "colour", "unknown_parameter"),
-        ({"\ud800": 1}, 400, "?", "unknown_parameter"),
         ({"model": "other"}, 404, "model", "model_not_found"),
         ({"model": None}, 400, "model", "invalid_type"),
         ({"truncation": "some"}, 400, "truncation", "invalid_value"),
@@ -130,7 +129,17 @@ def test_chat_parameters(server: Running, change: dict, param: str, code: str):
 
 @pytest.mark.parametrize(
     "body",
-    [b"", b"{", b"[1, 2]", b"null", b'"text"', b"\xff\xfe", b"[" * 100_000, b'{"n": ' + b"9" * 5000 + b"}"],
+    [
+        b"",
+        b"{",
+        b"[1, 2]",
+        b"null",
+        b'"text"',
+        b'{"\\ud800": 1}',
+        b"\xff\xfe",
+        b"[" * 100_000,
+        b'{"n": ' + b"9" * 5000 + b"}",
+    ],
 )
 def test_bodies_that_are_not_json_objects(server: Running, body: bytes):
     response = post(server, "/v1/completions", body)
@@ -151,7 +160,7 @@ def test_neutral_values_of_unsupported_parameters_pass(server: Running):
 
 
 def test_old_turns_are_dropped_only_when_asked(server: Running):
-    turn = [{"role": "user", "content": "x" * 300}, {"role": "assistant", "content": "y" * 300}]
+    turn = [{"role": "user", "content": "x" * 1500}, {"role": "assistant", "content": "y" * 1500}]
     long = {**CHAT, "messages": [{"role": "system", "content": "Be brief."}, *turn * 5, *CHAT["messages"]]}
     response = post(server, "/v1/chat/completions", long)
     assert error_of(response)["code"] == "context_length_exceeded"

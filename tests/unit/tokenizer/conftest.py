@@ -31,3 +31,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def tokenizer(folder: Path) -> Tokenizer:
     return Tokenizer.load(folder)
+
+
+@pytest.fixture(scope="session")
+def english() -> str:
+    return ENGLISH
+
+
+@pytest.fixture(scope="session")
+def chinese() -> str:
+    return CHINESE

@@ -63,7 +63,7 @@ class NGramModel:
     """An interpolated modified Kneser-Ney model over token ids, exact and without pruning.
 
     Memory while scoring: 24 bytes a distinct n-gram, 16 for those of the highest order. Memory while
-    training: about 90 bytes a token of the text beside that. `tokens` is the number of tokens counted.
+    training: about 150 bytes a token of the text at order 5. `tokens` is the number of tokens counted.
     """
 
     def __init__(self, levels: tuple[Level, ...], vocab_size: int, tokens: int) -> None:

@@ -241,8 +241,7 @@ function describe(place, clock, finish) {
 
 function explain(error) {
   if (error instanceof ApiError) {
-    const message = error.message || words.cut;
-    return error.status === 401 ? `${message} ${words.needsKey}` : message;
+    return error.status === 401 && !$("key").value ? words.needsKey : error.message || words.cut;
   }
   return error instanceof TypeError ? words.offline : String(error);
 }

@@ -19,7 +19,7 @@ export const WORDS = {
     dropped: (n) => `The ${n === 1 ? "oldest turn" : `${n} oldest turns`} no longer fit and ${n === 1 ? "was" : "were"} not sent.`,
     droppedTokens: (n) => `The first ${n} tokens no longer fit and were not sent.`,
     noChat: "This model has no chat template", offline: "The server cannot be reached.",
-    cut: "The connection was lost before the text ended.", needsKey: "This server needs an API key (settings).",
+    cut: "The connection was lost before the text ended.", needsKey: "This server needs an API key. Enter it in the settings above.",
   },
   zh: {
     other: "EN", language: "English", mode: "模式", chat: "对话", completion: "续写",
@@ -40,6 +40,6 @@ export const WORDS = {
     dropped: (n) => `最早的 ${n} 轮已放不下，没有发送。`,
     droppedTokens: (n) => `开头的 ${n} 个词元已放不下，没有发送。`,
     noChat: "该模型没有对话模板", offline: "无法连接服务器。",
-    cut: "文本结束前连接中断。", needsKey: "该服务器需要 API 密钥（见设置）。",
+    cut: "文本结束前连接中断。", needsKey: "该服务器需要 API 密钥，请在上方的设置中填写。",
   },
 };

@@ -1,0 +1,5 @@
+"""`python -m hanlin.cli`."""
+
+from hanlin.cli.main import main
+
+main()

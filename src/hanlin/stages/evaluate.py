@@ -1,0 +1,115 @@
+"""`hanlin evaluate`: the trained model and the n-gram model on the held-out split, samples, and the report."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from hanlin.base.device import choose_compute
+from hanlin.base.files import atomic_folder, write_text
+from hanlin.base.language import speaks_chinese
+from hanlin.base.lock import locked
+from hanlin.base.manifest import Manifest, read_manifest, write_manifest
+from hanlin.batches.store import TokenStore
+from hanlin.checkpoint.folder import load_model
+from hanlin.corpus.shards import read_documents
+from hanlin.evaluate.examine import examine, train_ngram
+from hanlin.evaluate.perplexity import HeldOut
+from hanlin.evaluate.report import RunReport, Stage, write_report
+from hanlin.evaluate.results import Sample, read_results, write_results
+from hanlin.evaluate.samples import write_samples
+from hanlin.evaluate.scorers import decoder_scorer
+from hanlin.generate.language_model import load
+from hanlin.stages.current import current_manifest, required_manifest
+from hanlin.stages.doctor import machine_line
+from hanlin.stages.recipe import Recipe
+
+KIND = "examination"
+
+
+def run_evaluate(recipe: Recipe) -> Manifest:
+    """Examine the model unless its examination is current; write `report.html` for the whole run."""
+    places = recipe.places
+    manifest = current_evaluate(recipe)
+    if manifest is None:
+        inputs = _inputs(recipe)
+        with locked(recipe.folder), atomic_folder(places.evaluate) as fresh:
+            _examine(recipe, fresh)
+            manifest = write_manifest(fresh, KIND, recipe.dump("evaluate"), inputs)
+    write_run_report(recipe)
+    return manifest
+
+
+def current_evaluate(recipe: Recipe) -> Manifest | None:
+    """The manifest if the examination is that of this model under the recipe's settings."""
+    return current_manifest(recipe.places.evaluate, KIND, recipe.dump("evaluate"), _inputs(recipe))
+
+
+def _inputs(recipe: Recipe) -> dict[str, str]:
+    places = recipe.places
+    return {
+        "model": required_manifest(places.model, "model", "pretrain").fingerprint,
+        "tokens": required_manifest(places.tokens, "token store", "pretrain").fingerprint,
+    }
+
+
+def _examine(recipe: Recipe, folder: Path) -> None:
+    config, places = recipe.evaluate, recipe.places
+    store = TokenStore(places.tokens)
+    compute = choose_compute(recipe.pretrain.device, recipe.pretrain.precision)
+    model, _, _ = load_model(places.model, compute)
+    ngram = train_ngram(store.documents("train"), store.vocab_size, store.begin_id, config)
+    texts = (document.text for document in read_documents(places.corpus, config.split))
+    documents = [HeldOut(text, ids) for ids, text in zip(store.documents(config.split), texts, strict=True)]
+    scorer = decoder_scorer(model, compute, store.begin_id)
+    write_results(folder / "results.json", examine(scorer, ngram, documents, config))
+    samples = write_samples(load(places.model, recipe.pretrain.device), config)
+    lines = [sample.model_dump_json() for sample in samples]
+    write_text(folder / "samples.jsonl", "".join(f"{line}\n" for line in lines))
+
+
+def read_samples(folder: Path) -> list[Sample]:
+    """The samples of an examination folder."""
+    return [
+        Sample.model_validate_json(line)
+        for line in (folder / "samples.jsonl").read_text("utf-8").splitlines()
+    ]
+
+
+def write_run_report(recipe: Recipe) -> None:
+    """Write the page that tells the whole run."""
+    places = recipe.places
+    stages = {
+        "corpus": places.corpus,
+        "tokenizer": places.tokenizer,
+        "tokens": places.tokens,
+        "pretrain": places.pretrain,
+        "model": places.model,
+        "evaluate": places.evaluate,
+    }
+    lineage = [_stage(name, folder) for name, folder in stages.items()]
+    plan = places.folder / "plan.json"
+    report = RunReport(
+        title=recipe.folder.name,
+        machine=machine_line(),
+        configuration=recipe.model_dump(mode="json"),
+        lineage=lineage,
+        curves=[
+            json.loads(line) for line in (places.pretrain / "metrics.jsonl").read_text("utf-8").splitlines()
+        ],
+        corpus=_json(places.corpus / "report.json"),
+        tokenizer=_json(places.tokenizer / "report.json"),
+        samples=read_samples(places.evaluate),
+        examination=read_results(places.evaluate / "results.json"),
+        plan=_json(plan) if plan.is_file() else None,
+    )
+    write_report(places.report, report, "zh" if speaks_chinese() else "en")
+
+
+def _stage(name: str, folder: Path) -> Stage:
+    manifest = read_manifest(folder)
+    return Stage(name, str(folder), manifest.kind, manifest.fingerprint, manifest.inputs)
+
+
+def _json(path: Path) -> dict[str, Any]:
+    values: dict[str, Any] = json.loads(path.read_text("utf-8"))
+    return values

@@ -1,0 +1,124 @@
+"""`hanlin plan`: what a recipe will take on this machine, before anything is trained."""
+
+from dataclasses import asdict, dataclass
+
+import psutil
+import torch
+
+from hanlin.base.device import choose_compute, measure_peak_flops
+from hanlin.base.errors import CheckpointError
+from hanlin.base.language import Text
+from hanlin.batches.store import TokenStore
+from hanlin.model import count
+from hanlin.model.decoder import Decoder
+from hanlin.objective.causal import Causal
+from hanlin.stages.pretrain import model_config
+from hanlin.stages.recipe import Recipe
+from hanlin.trainer.trial import run_trial
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Sizes in bytes, times in seconds. `epochs` is None while the corpus is not encoded yet."""
+
+    device: str
+    parameters: int
+    training_tokens: int
+    epochs: float | None
+    flops_per_token: int
+    cache_bytes_per_token: int
+    step_seconds: float
+    training_seconds: float
+    tokens_per_second: float
+    peak_share: float
+    memory_bytes: int
+    memory_parts: dict[str, int]
+    machine_bytes: int
+
+    @property
+    def fits(self) -> bool:
+        """Whether the memory of this machine is enough."""
+        return self.memory_bytes < self.machine_bytes
+
+
+def make_plan(recipe: Recipe) -> Plan:
+    """Count what can be counted, and measure three real steps for the rest."""
+    config = recipe.pretrain
+    compute = choose_compute(config.device, config.precision)
+    store = _store(recipe)
+    vocab_size = recipe.model.vocab_size or recipe.tokenizer.vocab_size
+    core = (
+        model_config(recipe, store) if store else recipe.model.model_copy(update={"vocab_size": vocab_size})
+    )
+    length = config.length or core.window
+    peak = measure_peak_flops(compute)
+    with torch.random.fork_rng():
+        trial = run_trial(Decoder(core).to(compute.device), Causal(), config, length, compute)
+    step_tokens = config.batch_rows * length
+    flops = count.training_flops_per_token(core, length)
+    on_gpu = compute.device.type == "cuda"
+    machine = (
+        torch.cuda.get_device_properties(compute.device).total_memory
+        if on_gpu
+        else psutil.virtual_memory().total
+    )
+    parts = {
+        "weights": trial.weight_bytes,
+        "gradients": trial.gradient_bytes,
+        "optimizer": trial.optimizer_bytes,
+        "activations": trial.activation_bytes,
+        "process": 0 if on_gpu else trial.process_bytes,
+    }
+    return Plan(
+        device=compute.describe(),
+        parameters=count.parameters(core),
+        training_tokens=config.steps * step_tokens,
+        epochs=config.steps * step_tokens / len(store.tokens("train")) if store else None,
+        flops_per_token=flops,
+        cache_bytes_per_token=count.cache_bytes_per_token(core),
+        step_seconds=trial.step_seconds,
+        training_seconds=config.steps * trial.step_seconds,
+        tokens_per_second=step_tokens / trial.step_seconds,
+        peak_share=step_tokens * flops / trial.step_seconds / peak,
+        memory_bytes=sum(parts.values()),
+        memory_parts=parts,
+        machine_bytes=machine,
+    )
+
+
+def plan_lines(plan: Plan) -> list[str]:
+    """The plan for people."""
+    mib = 2**20
+    epochs = "?" if plan.epochs is None else f"{plan.epochs:.2f}"
+    parts = ", ".join(f"{name} {size / mib:,.0f}" for name, size in plan.memory_parts.items())
+    lines = [
+        Text(f"device      {plan.device}", f"设备    {plan.device}"),
+        Text(f"parameters  {plan.parameters:,}", f"参数量  {plan.parameters:,}"),
+        Text(f"tokens      {plan.training_tokens:,} ({epochs} passes over the text)", f"词元    {plan.training_tokens:,}（文本过 {epochs} 遍）"),
+        Text(f"memory      {plan.memory_bytes / mib:,.0f} of {plan.machine_bytes / mib:,.0f} MiB ({parts})", f"内存    {plan.memory_bytes / mib:,.0f} / {plan.machine_bytes / mib:,.0f} MiB（{parts}）"),
+        Text(
+            f"time        {plan.training_seconds / 60:.1f} min of training ({plan.tokens_per_second:,.0f} tokens/s, "
+            f"{plan.peak_share:.0%} of this machine's matrix speed); validation and saving come on top",
+            f"时间    训练约 {plan.training_seconds / 60:.1f} 分钟（{plan.tokens_per_second:,.0f} 词元/秒，为本机矩阵速度的 {plan.peak_share:.0%}）；验证与保存另计",
+        ),
+    ]  # fmt: skip
+    if not plan.fits:
+        lines.append(
+            Text(
+                "This does not fit: lower pretrain.micro_rows or the size of the model.",
+                "内存不足：请减小 pretrain.micro_rows 或模型规模。",
+            )
+        )
+    return [str(line) for line in lines]
+
+
+def plan_values(plan: Plan) -> dict[str, object]:
+    """The plan as JSON."""
+    return {**asdict(plan), "fits": plan.fits}
+
+
+def _store(recipe: Recipe) -> TokenStore | None:
+    try:
+        return TokenStore(recipe.places.tokens)
+    except CheckpointError:
+        return None

@@ -1,0 +1,258 @@
+"""`hanlin pretrain`: corpus + tokenizer -> token store -> a run folder with its model."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from hanlin.base.device import Compute, choose_compute, measure_peak_flops
+from hanlin.base.errors import ConfigError
+from hanlin.base.files import write_text
+from hanlin.base.language import Text
+from hanlin.base.lock import locked
+from hanlin.base.manifest import NAME, Manifest, read_manifest
+from hanlin.base.progress import console
+from hanlin.base.records import Split
+from hanlin.base.seeds import seed_everything
+from hanlin.base.sinks import ConsoleSink, JsonlSink, MetricSink, TensorBoardSink
+from hanlin.batches.loader import Loader
+from hanlin.batches.store import TokenStore, build_store
+from hanlin.checkpoint.folder import load_model, save_model
+from hanlin.checkpoint.resume import (
+    KIND,
+    checkpoint_folder,
+    keep_checkpoints,
+    last_checkpoint,
+    load_train_state,
+    save_checkpoint,
+)
+from hanlin.model.config import CoreConfig
+from hanlin.model.decoder import Decoder
+from hanlin.objective.causal import Causal
+from hanlin.stages.current import current_manifest, differences, required_manifest
+from hanlin.stages.recipe import Recipe
+from hanlin.tokenizer.tokenizer import Tokenizer
+from hanlin.trainer.loop import Ending, train
+from hanlin.trainer.optimizer import build_optimizers
+from hanlin.trainer.state import TrainState
+
+RUN = "pretrain run"
+
+
+class Interrupted(KeyboardInterrupt):
+    """Training was stopped by the user; everything is saved."""
+
+
+def run_tokens(recipe: Recipe) -> TokenStore:
+    """Encode the corpus unless the token store is current."""
+    places = recipe.places
+    required_manifest(places.tokenizer, "tokenizer", "tokenizer")
+    tokenizer = Tokenizer.load(places.tokenizer)
+    store_config = {"begin_id": tokenizer.eos_id, "vocab_size": tokenizer.vocab_size}
+    inputs = {
+        "corpus": required_manifest(places.corpus, "corpus", "corpus").fingerprint,
+        "tokenizer": tokenizer.fingerprint,
+    }
+    if current_manifest(places.tokens, "token store", store_config, inputs) is None:
+        with locked(recipe.folder):
+            build_store(places.corpus, tokenizer, places.tokens)
+    return TokenStore(places.tokens)
+
+
+def run_pretrain(recipe: Recipe, fresh: bool = False) -> Manifest:
+    """Train, or go on where an earlier run of the same recipe stopped; `fresh` throws that one away.
+
+    Raises `Interrupted` after Ctrl-C (state saved), `ConfigError` if the folder holds another run.
+    """
+    store = run_tokens(recipe)
+    done = None if fresh else current_pretrain(recipe)
+    if done is not None:
+        return done
+    with locked(recipe.folder):
+        if fresh:
+            shutil.rmtree(recipe.places.pretrain, ignore_errors=True)
+        return _Run(recipe, store).train()
+
+
+def current_pretrain(recipe: Recipe) -> Manifest | None:
+    """The manifest of a finished run of this recipe on these tokens."""
+    places = recipe.places
+    corpus = required_manifest(places.corpus, "corpus", "corpus").fingerprint
+    store = TokenStore(places.tokens)
+    if not (places.pretrain / NAME).exists() or store.manifest.inputs["corpus"] != corpus:
+        return None
+    config, inputs = run_identity(recipe, store)
+    return current_manifest(places.pretrain, RUN, {**config, "generation": recipe.dump("generation")}, inputs)
+
+
+def run_identity(recipe: Recipe, store: TokenStore) -> tuple[dict[str, Any], dict[str, str]]:
+    """The configuration and inputs that make one run."""
+    config = {"model": model_config(recipe, store).model_dump(), "pretrain": recipe.dump("pretrain")}
+    return config, {"tokens": store.fingerprint}
+
+
+def model_config(recipe: Recipe, store: TokenStore) -> CoreConfig:
+    """The recipe's model with the vocabulary of the store; `ConfigError` if the recipe asks for fewer rows."""
+    wanted = recipe.model.vocab_size or store.vocab_size
+    if wanted < store.vocab_size:
+        raise ConfigError(
+            Text(
+                f"model.vocab_size is {wanted}, but the tokenizer has {store.vocab_size} tokens.",
+                f"model.vocab_size 为 {wanted}，而分词器有 {store.vocab_size} 个词元。",
+            ),
+            Text("Leave model.vocab_size out.", "请去掉 model.vocab_size。"),
+        )
+    return recipe.model.model_copy(update={"vocab_size": wanted})
+
+
+class _Run:
+    """One training run in its folder."""
+
+    def __init__(self, recipe: Recipe, store: TokenStore) -> None:
+        self.recipe, self.store, self.config = recipe, store, recipe.pretrain
+        self.folder: Path = recipe.places.pretrain
+        self.identity, self.inputs = run_identity(recipe, store)
+        self.tokenizer = Tokenizer.load(recipe.places.tokenizer)
+        self.compute: Compute = choose_compute(self.config.device, self.config.precision)
+
+    def train(self) -> Manifest:
+        """Train to the end and write the model; see `run_pretrain`."""
+        rows, held_out = self._rows()
+        state = self._state()
+        ending = self._loop(state, rows, held_out)
+        if ending == "interrupted":
+            console.print(
+                str(
+                    Text(
+                        f"Stopped at step {state.step} of {self.config.steps}; saved. The same command goes on from there.",
+                        f"已停在第 {state.step} 步（共 {self.config.steps} 步），状态已保存。再次运行同一命令即可继续。",
+                    )
+                )
+            )
+            raise Interrupted
+        return self._finish(state, ending)
+
+    def _rows(self) -> tuple[Loader, Loader]:
+        length = self.config.length or self.recipe.model.window
+        if length > self.recipe.model.window:
+            raise ConfigError(
+                Text(
+                    f"pretrain.length {length} is longer than model.window {self.recipe.model.window}.",
+                    f"pretrain.length {length} 超过 model.window {self.recipe.model.window}。",
+                ),
+                Text(
+                    "Raise model.window or lower pretrain.length.",
+                    "请增大 model.window 或减小 pretrain.length。",
+                ),
+            )
+
+        def loader(split: Split, rows: int) -> Loader:
+            return Loader(
+                self.store.tokens(split),
+                rows=rows,
+                length=length,
+                begin_id=self.store.begin_id,
+                separate=self.config.separate_documents,
+                seed=self.config.seed,
+            )
+
+        return loader("train", self.config.batch_rows), loader(
+            "valid", self.config.micro_rows or self.config.batch_rows
+        )
+
+    def _state(self) -> TrainState:
+        """A new state, or that of the last checkpoint."""
+        checkpoint = last_checkpoint(self.folder)
+        if checkpoint is None:
+            seed_everything(self.config.seed)
+            model = Decoder(CoreConfig.model_validate(self.identity["model"])).to(self.compute.device)
+            return TrainState(model, build_optimizers(model, self.config))
+        self._check_same_run(checkpoint)
+        model, _, _ = load_model(checkpoint, self.compute)
+        state = TrainState(model, build_optimizers(model, self.config))
+        state.restore(*load_train_state(checkpoint))
+        console.print(str(Text(f"Going on from step {state.step}.", f"从第 {state.step} 步继续。")))
+        return state
+
+    def _check_same_run(self, checkpoint: Path) -> None:
+        found = read_manifest(checkpoint, KIND)
+        changed = differences(
+            {**found.config, "inputs": found.inputs}, {**self.identity, "inputs": self.inputs}
+        )
+        if changed:
+            lines = "\n  ".join(changed)
+            raise ConfigError(
+                Text(
+                    f"{self.folder} holds checkpoints of another run:\n  {lines}",
+                    f"{self.folder} 中是另一次训练的检查点：\n  {lines}",
+                ),
+                Text(
+                    "Restore those settings to go on with it, set another folder=..., or give --fresh to delete it.",
+                    "请恢复上述设置以继续该训练，或另设 folder=……，或用 --fresh 删除它。",
+                ),
+            )
+
+    def _loop(self, state: TrainState, rows: Loader, held_out: Loader) -> Ending:
+        peak = measure_peak_flops(self.compute)
+        sinks: list[MetricSink] = [JsonlSink(self.folder / "metrics.jsonl", state.step)]
+        if not console.is_terminal:
+            sinks.append(ConsoleSink())
+        if self.config.tensorboard:
+            sinks.append(TensorBoardSink(self.folder / "tensorboard", state.step))
+        try:
+            return train(
+                state,
+                Causal(),
+                rows,
+                held_out,
+                self.config,
+                self.compute,
+                save=self._save,
+                sinks=sinks,
+                peak_flops=peak,
+            )
+        finally:
+            for sink in sinks:
+                sink.close()
+
+    def _save(self, state: TrainState) -> None:
+        save_checkpoint(
+            checkpoint_folder(self.folder, state.step),
+            state.model,
+            self.tokenizer,
+            state.tensors(),
+            state.values(),
+            self.identity,
+            self.inputs,
+        )
+        keep_checkpoints(self.folder, {state.step, state.best_step})
+
+    def _finish(self, state: TrainState, ending: Ending) -> Manifest:
+        """Write the best model and the run's manifest."""
+        best = checkpoint_folder(self.folder, state.best_step)
+        model, _, _ = load_model(best, Compute(torch.device("cpu"), torch.float32))
+        report = {
+            "ending": ending,
+            "steps": state.step,
+            "tokens": state.tokens,
+            "best_step": state.best_step,
+            "best_valid_loss": state.best_loss,
+            "skipped_steps": state.skipped,
+            "objective": "causal",
+        }
+        lineage = {**self.inputs, "checkpoint": read_manifest(best, KIND).fingerprint}
+        save_model(self.recipe.places.model, model, self.tokenizer, self.recipe.generation, lineage, report)
+        return self._write_run_manifest(report)
+
+    def _write_run_manifest(self, report: dict[str, Any]) -> Manifest:
+        model = read_manifest(self.recipe.places.model, "model")
+        manifest = Manifest(
+            kind=RUN,
+            config={**self.identity, "generation": self.recipe.dump("generation")},
+            inputs=self.inputs,
+            files={f"model/{name}": digest for name, digest in model.files.items()},
+            report=report,
+        )
+        write_text(self.folder / NAME, manifest.model_dump_json(indent=1) + "\n")
+        return manifest

@@ -1,0 +1,40 @@
+"""`hanlin show`: what a folder holds, from its manifest and its model settings."""
+
+from pathlib import Path
+from typing import Any
+
+from hanlin.base.manifest import NAME, read_manifest
+from hanlin.checkpoint.folder import find_model, read_config
+from hanlin.model import count
+
+
+def describe_folder(folder: Path) -> dict[str, Any]:
+    """Manifest and, for a model, its counts. Raises `CheckpointError` if there is neither."""
+    description: dict[str, Any] = {"folder": str(folder)}
+    if (folder / NAME).is_file():
+        manifest = read_manifest(folder)
+        description |= {"kind": manifest.kind, "fingerprint": manifest.fingerprint, "inputs": manifest.inputs}
+        description |= {"config": manifest.config, "files": sorted(manifest.files), "report": manifest.report}
+    model = find_model(folder)
+    if (model / "config.json").is_file():
+        description["model"] = {"folder": str(model), **_describe_model(model)}
+    if len(description) == 1:
+        parts = {
+            path.parent.name: read_manifest(path.parent).kind for path in sorted(folder.glob(f"*/{NAME}"))
+        }
+        if not parts:
+            read_manifest(folder)  # raises, naming what is missing
+        description["stages"] = parts
+    return description
+
+
+def _describe_model(folder: Path) -> dict[str, Any]:
+    family, config = read_config(folder)
+    return {
+        "family": family.name,
+        "settings": config.model_dump(),
+        "parameters": count.parameters(config),
+        "float32_bytes": 4 * count.parameters(config),
+        "cache_bytes_per_token": count.cache_bytes_per_token(config),
+        "forward_flops_per_token": count.forward_flops_per_token(config, config.window),
+    }

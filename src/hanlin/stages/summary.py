@@ -1,0 +1,44 @@
+"""What a finished run prints: where everything is, samples, the examination, and how to go on."""
+
+from hanlin.base.language import Text
+from hanlin.evaluate.results import read_results
+from hanlin.stages.evaluate import read_samples
+from hanlin.stages.recipe import Recipe
+
+
+def summary_lines(recipe: Recipe) -> list[str]:
+    """The summary for people."""
+    places = recipe.places
+    examination = read_results(places.evaluate / "results.json")
+    lines = ["", str(Text("Continuations", "续写"))]
+    for sample in read_samples(places.evaluate):
+        lines += [f"  {sample.prompt}|{sample.continuation}".replace("\n", "\n  "), ""]
+    lines.append(
+        str(
+            Text(
+                f"Examination on {examination.documents} held-out documents (bits per byte: lower is better, 8 = no knowledge)",
+                f"在 {examination.documents} 篇未见过的文档上考核（每字节比特数：越低越好，8 表示一无所知）",
+            )
+        )
+    )
+    for name, figures in examination.models.items():
+        interval = figures.bits_per_byte_interval
+        spread = f"  [{interval.low:.3f}, {interval.high:.3f}]" if interval else ""
+        lines.append(
+            f"  {name:<12} {figures.bits_per_byte:.3f}{spread}   perplexity {figures.perplexity:,.1f}"
+        )
+    folder = recipe.folder
+    lines += [
+        "",
+        str(Text("Where everything is", "所在位置")),
+        f"  {Text('report     ', '报告   ')} {places.report}",
+        f"  {Text('model      ', '模型   ')} {places.model}",
+        f"  {Text('corpus     ', '语料   ')} {places.corpus} (CARD.md)",
+        f"  {Text('metrics    ', '训练记录')} {places.pretrain / 'metrics.jsonl'}",
+        "",
+        str(Text("Go on", "接下来")),
+        f'  hanlin generate {folder} "..."',
+        f"  hanlin chat {folder}",
+        f"  hanlin serve {folder}        {Text('then open http://127.0.0.1:8000', '然后打开 http://127.0.0.1:8000')}",
+    ]
+    return lines

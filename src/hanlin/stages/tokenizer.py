@@ -1,0 +1,23 @@
+"""`hanlin tokenizer`: corpus -> tokenizer folder."""
+
+from hanlin.base.lock import locked
+from hanlin.base.manifest import Manifest
+from hanlin.stages.current import current_manifest, required_manifest
+from hanlin.stages.recipe import Recipe
+from hanlin.tokenizer.train import build_tokenizer
+
+
+def run_tokenizer(recipe: Recipe) -> Manifest:
+    """Train the tokenizer unless its folder is current."""
+    manifest = current_tokenizer(recipe)
+    if manifest is not None:
+        return manifest
+    with locked(recipe.folder):
+        return build_tokenizer(recipe.tokenizer, recipe.places.corpus, recipe.places.tokenizer)
+
+
+def current_tokenizer(recipe: Recipe) -> Manifest | None:
+    """The manifest if the folder is what the corpus and the recipe's settings would make."""
+    corpus = required_manifest(recipe.places.corpus, "corpus", "corpus")
+    inputs = {"corpus": corpus.fingerprint}
+    return current_manifest(recipe.places.tokenizer, "tokenizer", recipe.dump("tokenizer"), inputs)
