@@ -22,7 +22,7 @@ def _read(config: dict[str, Any]) -> CoreConfig:
         "layers": config["num_hidden_layers"],
         "heads": config["num_attention_heads"],
         "kv_heads": config.get("num_key_value_heads") or config["num_attention_heads"],
-        "head_size": config.get("head_dim") or config["hidden_size"] // config["num_attention_heads"],
+        **({"head_size": config["head_dim"]} if config.get("head_dim") else {}),
         "ffn_width": config["intermediate_size"],
         "window": config["max_position_embeddings"],
         "rope_theta": rope.get("rope_theta", config.get("rope_theta", 10000.0)),

@@ -43,16 +43,14 @@ def run(
 ) -> None:
     """Walk all stages of a recipe: corpus, tokenizer, pretrain, evaluate."""
     from hanlin.stages.recipe import read_recipe
+    from hanlin.stages.run import dry_run as plan_stages
     from hanlin.stages.run import run_recipe
     from hanlin.stages.summary import summary_lines
 
     chosen = read_recipe(recipe, overrides)
     if dry_run:
-        for stage in chosen_stages(from_, to):
-            state = (
-                Text("is current", "无需重做") if is_current(stage, chosen) else Text("would run", "将会运行")
-            )
-            print(f"{stage.verb:<10} {state}")
+        for verb, would_run in plan_stages(chosen, from_, to).items():
+            print(f"{verb:<10} {Text('would run', '将会运行') if would_run else Text('is current', '无需重做')}")
         return
     run_recipe(chosen, from_, to)
     if to in (None, "evaluate"):

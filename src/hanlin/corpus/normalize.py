@@ -17,7 +17,7 @@ _REMOVED = re.compile(
 """Controls, soft hyphen, zero-width space, direction marks, byte-order mark, non-characters, lone surrogates."""
 
 _JOINER = re.compile(
-    "(?<![\u0600-\u08ff\u0900-\u0dff\u0f00-\u109f\u1780-\u17ff\ufe0f\U0001f000-\U0001faff])[\u200c\u200d]"
+    "(?<![\u0600-\u08ff\u0900-\u0dff\u0f00-\u109f\u1780-\u17ff\ufe0f\U0001f300-\U0001faff])[\u200c\u200d]"
 )
 """Joiners that join nothing: they are kept after Arabic, Indic and other joining scripts, and in emoji."""
 
@@ -37,9 +37,9 @@ def normalize(text: str, config: NormalizeConfig) -> str:
     """
     text = _NEWLINES.sub("\n", text)
     text = _REMOVED.sub("", text)
+    text = _JOINER.sub("", text)
     if not unicodedata.is_normalized(config.form, text):
         text = unicodedata.normalize(config.form, text)
-    text = _JOINER.sub("", text)
     text = _SPACES.sub(" ", text)
     if "\u3000" in text:
         text = _PARAGRAPH_INDENT.sub("", text)

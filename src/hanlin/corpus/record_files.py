@@ -10,7 +10,7 @@ from hanlin.base.errors import DataError, MissingExtra
 from hanlin.base.language import Text
 from hanlin.corpus.config import FilesSource
 from hanlin.corpus.intake import Intake
-from hanlin.corpus.stream import text_lines, whole_text
+from hanlin.corpus.stream import text_blocks, text_lines, whole_text
 
 LONGEST_JSON = 256 << 20
 TEXT_FIELDS = (
@@ -39,8 +39,8 @@ def read_jsonl(path: Path, source: FilesSource, intake: Intake) -> Iterator[str]
 
 def read_json(path: Path, source: FilesSource, intake: Intake) -> Iterator[str]:
     """Yield the text of each object of a JSON array; a file of one object a line is read as JSONL."""
-    head = next(iter(text_lines(path, source.encoding, Intake(intake.name, "skip"))), "")
-    if head.lstrip().startswith("{") and _is_json(head):
+    start = next(text_blocks(path, source.encoding, Intake(intake.name, "skip")), "")
+    if start.lstrip()[:1] == "{":
         yield from read_jsonl(path, source, intake)
         return
     try:
@@ -178,11 +178,3 @@ def _malformed(path: Path, number: int, intake: Intake, reason: str) -> None:
         Text(f"{reason}.", f"{reason}。"),
         Text("Mend that record.", "请修改该条记录。"),
     )
-
-
-def _is_json(line: str) -> bool:
-    try:
-        json.loads(line)
-    except ValueError:
-        return False
-    return True

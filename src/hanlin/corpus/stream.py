@@ -32,13 +32,16 @@ def open_bytes(path: Path) -> IO[bytes]:
             return _open_zst(path)
         return open(path, "rb")
     except OSError as error:
-        raise DataError(
-            Text(
-                f"Cannot read {path}: {error.strerror or error}.",
-                f"无法读取 {path}：{error.strerror or error}。",
-            ),
-            Text("Check the path and its permissions.", "请检查路径和权限。"),
-        ) from error
+        raise unreadable(path, error) from error
+
+
+def unreadable(path: Path, error: OSError) -> DataError:
+    """The error for a file that the system does not let us read."""
+    reason = error.strerror or str(error)
+    return DataError(
+        Text(f"Cannot read {path}: {reason}.", f"无法读取 {path}：{reason}。"),
+        Text("Check the path and its permissions.", "请检查路径和权限。"),
+    )
 
 
 def _open_zst(path: Path) -> IO[bytes]:
@@ -138,7 +141,7 @@ def text_blocks(path: Path, encoding: str, intake: Intake) -> Iterator[str]:
                 ),
             )
             return
-        intake.encodings["utf-8" if codec == "utf-8" and sample.isascii() else codec] += 1
+        intake.encodings[codec] += 1
         yield from _decoded(path, file, head, codec, intake)
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import tokenizers
-from tokenizers import decoders, models, pre_tokenizers, trainers
+from tokenizers import decoders, models, pre_tokenizers, processors, trainers
 
 from hanlin.base.errors import DataError
 from hanlin.base.files import write_text
@@ -39,10 +39,18 @@ def train_bpe(texts: Iterable[str], config: TokenizerConfig) -> tokenizers.Token
         show_progress=False,
     )
     bpe.train_from_iterator(_non_empty(texts), trainer)
+    bpe.post_processor = _begin(special[0], bpe.token_to_id(special[0]))
     size = bpe.get_vocab_size(with_added_tokens=True)
     if size < config.vocab_size:
         _small(size, config)
     return bpe
+
+
+def _begin(token: str, id: int) -> processors.TemplateProcessing:
+    """A text given to the model begins with the token that ended the document before it, as in training."""
+    return processors.TemplateProcessing(
+        single=f"{token} $A", pair=f"{token} $A {token} $B", special_tokens=[(token, id)]
+    )
 
 
 def save_trained(trained: tokenizers.Tokenizer, folder: Path) -> None:
@@ -50,6 +58,7 @@ def save_trained(trained: tokenizers.Tokenizer, folder: Path) -> None:
     special = SpecialTokens()
     settings = {
         "tokenizer_class": "PreTrainedTokenizerFast",
+        "bos_token": special.end_of_document,
         "eos_token": special.end_of_document,
         "pad_token": special.padding,
         "clean_up_tokenization_spaces": False,
@@ -57,15 +66,6 @@ def save_trained(trained: tokenizers.Tokenizer, folder: Path) -> None:
     write_text(folder / DEFINITION, trained.to_str(pretty=True) + "\n")
     write_text(folder / "tokenizer_config.json", json.dumps(settings, indent=1) + "\n")
     write_text(folder / TEMPLATE, CHATML)
-
-
-def _nonno_text(texts: Iterable[str]) -> Iterator[str]:
-    seen = False
-    for text in texts:
-        seen = seen or bool(text)
-        yield text
-    if not seen:
-        raise no_text("the corpus")
 
 
 def _non_empty(texts: Iterable[str]) -> Iterator[str]:

@@ -18,6 +18,7 @@ from hanlin.tokenizer.jinja import TemplateRefusal, compile_template
 from hanlin.tokenizer.tokenizer import Tokenizer
 
 CHATML = (
+    "{{ bos_token }}"
     "{% for message in messages %}"
     "{{ '<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>' + '\\n' }}"
     "{% endfor %}"

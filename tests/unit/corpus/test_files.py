@@ -177,3 +177,11 @@ def test_nothing_to_read(tmp_path, path):
 def test_lists_of_lines_are_joined(tmp_path):
     (tmp_path / "a.jsonl").write_text(json.dumps({"paragraphs": ["床前明月光", "疑是地上霜"]}), "utf-8")
     assert read(tmp_path / "a.jsonl")[0] == ["床前明月光\n疑是地上霜"]
+
+
+def test_json_of_one_object_a_line_and_broken_json(tmp_path):
+    (tmp_path / "lines.json").write_text('{"text": "one"}\n{"text": "two"}\n', "utf-8")
+    assert read(tmp_path / "lines.json")[0] == ["one", "two"]
+    (tmp_path / "broken.json").write_text('[{"text": "one"},\n{"text": ]', "utf-8")
+    with pytest.raises(DataError, match=r"broken\.json:2"):
+        read(tmp_path / "broken.json")

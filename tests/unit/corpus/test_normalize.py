@@ -32,6 +32,7 @@ def test_normalising_twice_changes_nothing_more(text, form):
         ("　　第一段。\n　　第二段。", "第一段。\n第二段。"),
         ("床前明月光　　疑是地上霜　\n", "床前明月光　疑是地上霜"),
         ("\ud800lone", "lone"),
+        ("A\u200c\u0300", "À"),
     ],
 )
 def test_what_changes(text, expected):

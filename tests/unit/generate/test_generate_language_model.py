@@ -29,11 +29,11 @@ def test_a_folder_opens_with_its_defaults(folder: Path) -> None:
 def test_a_completion_never_contains_the_prompt(language_model: LanguageModel) -> None:
     completion = language_model.generate(PROMPT, temperature=0)
     tokenizer, engine = language_model.tokenizer, language_model.engine
-    generation = engine.submit(tokenizer.encode(PROMPT), language_model.defaults.changed({"temperature": 0}))
+    generation = engine.submit(tokenizer.encode_prompt(PROMPT), language_model.defaults.changed({"temperature": 0}))
     while engine.busy:
         engine.step()
     assert completion.text == tokenizer.decode(generation.token_ids)
-    assert completion.prompt_tokens == len(tokenizer.encode(PROMPT))
+    assert completion.prompt_tokens == 1 + len(tokenizer.encode(PROMPT))
     assert (completion.new_tokens, completion.finish_reason, completion.dropped_turns) == (16, "length", 0)
 
 
@@ -59,8 +59,6 @@ def test_an_abandoned_stream_is_cancelled(language_model: LanguageModel) -> None
 
 
 def test_wrong_requests(language_model: LanguageModel) -> None:
-    with pytest.raises(RequestError, match="empty"):
-        language_model.stream("")
     with pytest.raises(RequestError, match="64"):
         language_model.generate("学" * 200)
     with pytest.raises(RequestError, match="temperature"):
@@ -74,6 +72,11 @@ def test_wrong_requests(language_model: LanguageModel) -> None:
         language_model.chat([{"role": "user", "content": "学"}, {"role": "tool", "content": "习"}])
     with pytest.raises(RequestError, match="Message 1: content"):
         language_model.chat([{"role": "user", "content": 1}])
+
+
+def test_an_empty_prompt_is_the_beginning_of_a_document(language_model: LanguageModel) -> None:
+    completion = language_model.generate("", temperature=0)
+    assert (completion.prompt_tokens, completion.new_tokens) == (1, 16)
 
 
 def test_chat_continues_the_rendered_conversation(language_model: LanguageModel) -> None:
@@ -125,7 +128,8 @@ def test_a_model_without_chat_template_says_so(
 
 def test_logprob_is_the_sum_over_tokens(language_model: LanguageModel) -> None:
     text = "The scholars read 史书。"
-    ids = language_model.tokenizer.encode(text)
+    ids = language_model.tokenizer.encode_prompt(text)
+    assert ids[0] == language_model.tokenizer.bos_id
     with torch.inference_mode():
         table = language_model.engine.model(torch.tensor([ids]))[0].double().log_softmax(-1)
     expected = sum(float(table[n, id]) for n, id in enumerate(ids[1:]))
@@ -161,7 +165,7 @@ def test_long_texts_score_every_token_once_with_half_a_window_before(language_mo
 
 
 def test_nothing_to_score(language_model: LanguageModel) -> None:
-    for arguments in (("",), ("t",), ("t", "")):
+    for arguments in (("",), ("t", "")):
         with pytest.raises(RequestError, match="no token"):
             language_model.logprob(*arguments)
     assert language_model.logprob("t", "e") < 0

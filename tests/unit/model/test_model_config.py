@@ -3,7 +3,6 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
-from tiny import config, tokens
 from torch.utils.flop_counter import FlopCounterMode
 
 from hanlin.model import count
@@ -36,8 +35,8 @@ def core_configs(draw):
 
 
 @settings(max_examples=60, deadline=None)
-@given(core_configs())
-def test_any_valid_config_is_a_model_that_trains(core):
+@given(core=core_configs())
+def test_any_valid_config_is_a_model_that_trains(core, tokens):
     torch.manual_seed(0)
     decoder = Decoder(core)
     assert count.parameters(core) == sum(parameter.numel() for parameter in decoder.parameters())
@@ -66,7 +65,7 @@ def test_what_is_not_given_follows_from_width_and_style():
     assert gpt2.ffn_width == 384
     assert (gpt2.position, gpt2.norm, gpt2.activation) == ("learned", "layer", "gelu_tanh")
     assert (gpt2.gated, gpt2.bias, gpt2.tied) == (False, True, True)
-    assert CoreConfig.model_validate({"width": 100, "heads": 4}).ffn_width == 320  # 266.7 up to 64s
+    assert CoreConfig.model_validate({"width": 104, "heads": 4}).ffn_width == 320  # 277.3 up to 64s
 
 
 def test_each_setting_can_be_given_beside_the_style():
@@ -102,7 +101,7 @@ def test_impossible_settings_are_refused_with_a_sentence(wrong, sentence):
 
 
 @pytest.mark.parametrize("style", ["llama", "gpt2"])
-def test_floating_point_operations_are_those_that_torch_counts(style):
+def test_floating_point_operations_are_those_that_torch_counts(style, config, tokens):
     """Torch counts two for each multiply-add of every matrix product, as we do, and the whole (T, T) square of
     scores. We count the pairs that a causal query sees: T (T + 1) / 2 of the T x T. The rest is equal to the last digit.
     """
@@ -120,8 +119,8 @@ def test_floating_point_operations_are_those_that_torch_counts(style):
 
 
 @pytest.mark.parametrize("style", ["llama", "gpt2"])
-def test_training_costs_three_forward_passes(style):
-    """The first layer's input needs no gradient, so torch counts a little less than three times."""
+def test_training_costs_three_forward_passes(style, config, tokens):
+    """Each product of the forward pass needs two in the backward pass: for its input and for its weights."""
     core = config(style, layers=4)
     decoder = Decoder(core)
     for block in decoder.blocks:

@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-from tiny import config, model, tokens
 from torch import nn
 
 from hanlin.base.errors import RequestError
@@ -19,7 +18,7 @@ def close(a, b):
 
 
 @both_styles
-def test_later_tokens_change_no_earlier_logit(style):
+def test_later_tokens_change_no_earlier_logit(style, model, tokens):
     """Bit for bit, on the CPU."""
     decoder, x = model(style), tokens(2, 12)
     with torch.no_grad():
@@ -32,7 +31,7 @@ def test_later_tokens_change_no_earlier_logit(style):
 
 
 @both_styles
-def test_gradients_flow_backward_in_time_only(style):
+def test_gradients_flow_backward_in_time_only(style, model, tokens):
     decoder, x = model(style), tokens(1, 10)
     embedded = decoder.embed.token(x).detach().requires_grad_()
     decoder.embed.token.forward = lambda _: embedded
@@ -42,7 +41,7 @@ def test_gradients_flow_backward_in_time_only(style):
 
 
 @both_styles
-def test_packed_documents_equal_separate_documents(style):
+def test_packed_documents_equal_separate_documents(style, model, tokens):
     decoder = model(style)
     documents = [tokens(1, length, seed=length) for length in (5, 1, 8)]
     packed = torch.cat(documents, dim=1)
@@ -55,7 +54,7 @@ def test_packed_documents_equal_separate_documents(style):
 
 @both_styles
 @pytest.mark.parametrize("chunks", [[1] * 12, [5, 4, 3], [1, 7, 1, 3], [12]])
-def test_cached_equals_uncached(style, chunks):
+def test_cached_equals_uncached(style, chunks, model, tokens):
     decoder, x = model(style), tokens(3, 12)
     cache = KeyValueCache(decoder.config, rows=3, capacity=12)
     with torch.no_grad():
@@ -65,7 +64,7 @@ def test_cached_equals_uncached(style, chunks):
 
 
 @both_styles
-def test_rows_of_unequal_length_decode_together(style):
+def test_rows_of_unequal_length_decode_together(style, model, tokens):
     """Prefilled one by one, moved and reused as an engine does, then decoded as one batch in steps of 1 and 2."""
     decoder, lengths = model(style), [9, 2, 5]
     rows = [tokens(1, length + 5, seed=length) for length in lengths]
@@ -91,7 +90,7 @@ def test_rows_of_unequal_length_decode_together(style):
 
 
 @both_styles
-def test_order_matters(style):
+def test_order_matters(style, model, tokens):
     """The last token sees the same set of tokens before it; a model without positions could not tell."""
     decoder, x = model(style, layers=1), tokens(1, 8)
     turned = torch.cat([x[:, :-1].flip(1), x[:, -1:]], dim=1)
@@ -100,7 +99,7 @@ def test_order_matters(style):
 
 
 @both_styles
-def test_the_model_is_the_composition_of_its_parts(style):
+def test_the_model_is_the_composition_of_its_parts(style, model, tokens):
     decoder, x_BT = model(style), tokens(2, 9)
     with torch.no_grad():
         x = decoder.embed(x_BT, None)
@@ -114,7 +113,7 @@ def test_the_model_is_the_composition_of_its_parts(style):
 
 
 @both_styles
-def test_the_reference_path_gives_the_same_model(style):
+def test_the_reference_path_gives_the_same_model(style, model, tokens):
     decoder, x = model(style), tokens(2, 9)
     numbers = torch.tensor([[0] * 4 + [1] * 5] * 2)
     with torch.no_grad():
@@ -125,13 +124,13 @@ def test_the_reference_path_gives_the_same_model(style):
         close(decoder(x, documents_BT=numbers), fused[1])
 
 
-def test_tied_weights_are_one_tensor():
+def test_tied_weights_are_one_tensor(config):
     tied, untied = Decoder(config(tied=True)), Decoder(config(tied=False))
     assert tied.head.weight is tied.embed.token.weight
     assert untied.head.weight is not untied.embed.token.weight
 
 
-def test_dropout_acts_only_in_training():
+def test_dropout_acts_only_in_training(model, tokens):
     decoder, x = model("gpt2", dropout=0.3), tokens(1, 8)
     with torch.no_grad():
         assert torch.equal(decoder(x), decoder(x))
@@ -140,12 +139,12 @@ def test_dropout_acts_only_in_training():
 
 
 @both_styles
-def test_logits_are_float32_whatever_the_weights_are(style):
+def test_logits_are_float32_whatever_the_weights_are(style, model, tokens):
     assert model(style).to(torch.bfloat16)(tokens(1, 4)).dtype == torch.float32
 
 
 @both_styles
-def test_a_text_beyond_the_window_is_refused(style):
+def test_a_text_beyond_the_window_is_refused(style, model, tokens):
     decoder = model(style, window=8)
     decoder(tokens(1, 8))
     with pytest.raises(RequestError, match="9 tokens do not fit this model's window of 8"):
@@ -159,7 +158,7 @@ def test_a_text_beyond_the_window_is_refused(style):
     assert cache.lengths_B.tolist() == [8, 1]  # nothing was appended
 
 
-def test_the_parameters_are_those_that_the_style_names():
+def test_the_parameters_are_those_that_the_style_names(config):
     llama = {name.split(".")[-1] for name, _ in Decoder(config("llama")).named_parameters()}
     assert llama == {"weight"}
     assert isinstance(Decoder(config("gpt2")).embed.position, nn.Embedding)

@@ -5,7 +5,6 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
-from tiny import config
 from torch import nn
 
 from hanlin.model.decoder import Decoder
@@ -52,7 +51,7 @@ def test_rms_norm_computes_in_float32():
     torch.testing.assert_close(norm(x), torch.ones(1, 16, dtype=torch.float16))
 
 
-def test_rotation_by_hand():
+def test_rotation_by_hand(config):
     """Pair i turns by position x theta^(-2i/D); the halves of a head are the pairs."""
     table = RotaryTable(config(head_size=4, rope_theta=100.0))
     turned = rotate(torch.tensor([1.0, 0.0, 0.0, 1.0]).view(1, 1, 1, 4), table(torch.tensor([[3]])))
@@ -61,7 +60,7 @@ def test_rotation_by_hand():
     torch.testing.assert_close(turned.flatten(), torch.tensor(expected))
 
 
-def test_scores_depend_on_distance_alone():
+def test_scores_depend_on_distance_alone(config):
     table = RotaryTable(config(head_size=8, window=200))
     q, k = torch.randn(2, 1, 1, 1, 8, generator=torch.Generator().manual_seed(0))
 
@@ -75,7 +74,7 @@ def test_scores_depend_on_distance_alone():
     assert score(17, 0) != pytest.approx(score(0, 17), abs=1e-3)  # before is not after
 
 
-def test_rotation_keeps_lengths_and_position_zero_changes_nothing():
+def test_rotation_keeps_lengths_and_position_zero_changes_nothing(config):
     table = RotaryTable(config(head_size=8))
     x = torch.randn(2, 5, 3, 8, generator=torch.Generator().manual_seed(0))
     turned = rotate(x, table(5))
@@ -87,7 +86,7 @@ def test_rotation_keeps_lengths_and_position_zero_changes_nothing():
 
 @pytest.mark.parametrize("activation", ["silu", "gelu", "gelu_tanh", "relu"])
 @pytest.mark.parametrize("gated", [True, False])
-def test_feed_forward_is_its_formula(activation, gated):
+def test_feed_forward_is_its_formula(activation, gated, config):
     torch.manual_seed(0)
     layer = FeedForward(config(activation=activation, gated=gated, bias=True))
     act = {
@@ -102,7 +101,7 @@ def test_feed_forward_is_its_formula(activation, gated):
 
 
 @pytest.mark.parametrize("style", ["llama", "gpt2"])
-def test_every_initial_value_is_that_of_the_table(style):
+def test_every_initial_value_is_that_of_the_table(style, config):
     torch.manual_seed(0)
     big = config(
         style, vocab_size=3000, width=128, layers=8, ffn_width=256, heads=4, head_size=32, tied=False
@@ -121,7 +120,7 @@ def test_every_initial_value_is_that_of_the_table(style):
             )
 
 
-def test_no_module_escapes_the_table():
+def test_no_module_escapes_the_table(config):
     """A new kind of module with parameters would keep whatever its constructor left there."""
     kinds = {
         type(m) for s in ("llama", "gpt2") for m in Decoder(config(s)).modules() if [*m.parameters(False)]
@@ -129,7 +128,7 @@ def test_no_module_escapes_the_table():
     assert kinds == {nn.Linear, nn.Embedding, RMSNorm, LayerNorm}
 
 
-def test_the_same_seed_gives_the_same_model():
+def test_the_same_seed_gives_the_same_model(config):
     weights = []
     for seed in (1, 1, 2):
         torch.manual_seed(seed)

@@ -1,9 +1,11 @@
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import openai
 import pytest
-import torch
+
+sys.path.insert(0, str(Path(__file__).parent))  # serving.py, which tests/web uses too
 from serving import Running, make_model_folder, running
 
 from hanlin.generate.language_model import LanguageModel, load
@@ -11,7 +13,6 @@ from hanlin.generate.language_model import LanguageModel, load
 
 @pytest.fixture(scope="session")
 def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    torch.set_num_threads(1)
     return make_model_folder(tmp_path_factory.mktemp("serve"))
 
 

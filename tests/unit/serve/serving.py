@@ -37,9 +37,7 @@ def make_model_folder(folder: Path) -> Path:
     save_trained(train_bpe([SONG * 4], TokenizerConfig(vocab_size=270)), made)
     tokenizer = Tokenizer.load(made)
     torch.manual_seed(7)
-    model = Decoder(
-        CoreConfig(vocab_size=tokenizer.vocab_size, width=64, layers=2, heads=4, window=WINDOW, tied=False)
-    )
+    model = Decoder(CoreConfig(vocab_size=tokenizer.vocab_size, width=64, layers=2, heads=4, window=WINDOW))
     learn(model, lessons(tokenizer))
     save_model(folder / "little", model.eval(), tokenizer, GenerationDefaults(), {}, {})
     return folder / "little"

@@ -12,7 +12,7 @@ from hanlin.serve.problems import prefers_chinese
 
 def decoder(vocab_size: int) -> Decoder:
     torch.manual_seed(3)
-    return Decoder(CoreConfig(vocab_size=vocab_size, width=32, layers=1, heads=2, window=WINDOW, tied=False))
+    return Decoder(CoreConfig(vocab_size=vocab_size, width=32, layers=1, heads=2, window=WINDOW))
 
 
 def test_only_a_model_that_learned_conversations_counts_as_chat(model: LanguageModel):

@@ -54,9 +54,10 @@ def test_users_cannot_write_special_tokens(tokenizer: Tokenizer, texts: list[str
     messages = [Message(role=roles[n % 2], content=text) for n, text in enumerate(texts)]  # type: ignore[arg-type]
     ids = ChatTemplate(tokenizer).render(messages).ids
     start, end = tokenizer.token_id("<|im_start|>"), tokenizer.token_id("<|im_end|>")
-    assert [id for id in ids if id in tokenizer.special_ids] == [start, end] * len(messages)
+    special = [id for id in ids if id in tokenizer.special_ids]
+    assert special == [tokenizer.bos_id, *([start, end] * len(messages))]
     expected = "".join(f"<|im_start|>{m.role}\n{m.content}<|im_end|>\n" for m in messages)
-    assert tokenizer.decode(ids, skip_special=False) == expected
+    assert tokenizer.decode(ids[1:], skip_special=False) == expected
 
 
 @given(texts=st.lists(contents, min_size=2, max_size=5))

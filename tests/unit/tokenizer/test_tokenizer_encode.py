@@ -68,7 +68,7 @@ def test_huge_runs_are_encoded(tokenizer: Tokenizer) -> None:
 
 def test_special_ids_come_first_and_end_generation(tokenizer: Tokenizer) -> None:
     assert [tokenizer.token_id(text) for text in SPECIALS] == [0, 1, 2, 3]
-    assert (tokenizer.eos_id, tokenizer.pad_id, tokenizer.bos_id) == (0, 1, None)
+    assert (tokenizer.eos_id, tokenizer.pad_id, tokenizer.bos_id) == (0, 1, 0)
     assert tokenizer.stop_ids == {0, 3}
     assert tokenizer.decode([0, *tokenizer.encode("学"), 3]) == "学"
     assert (
