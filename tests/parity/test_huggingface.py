@@ -248,6 +248,12 @@ def test_ours_in_theirs(ours, tokenizer, name):
     )
 
 
+def test_theta_stands_where_older_and_newer_readers_look(ours):
+    _, folder = ours(rope_theta=777.0)
+    values = json.loads((folder / "config.json").read_text())
+    assert values["rope_theta"] == values["rope_parameters"]["rope_theta"] == 777.0
+
+
 @pytest.mark.parametrize("name", STYLES)
 def test_theirs_after_ours_after_theirs_is_the_same_model(ours, tokenizer, tmp_path, name):
     decoder, folder = ours(**STYLES[name][0])

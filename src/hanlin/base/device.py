@@ -59,7 +59,8 @@ def choose_compute(device: DeviceName = "auto", precision: PrecisionName = "auto
 def measure_peak_flops(compute: Compute, seconds: float = 0.3) -> float:
     """Floating-point operations a second of a large matrix product on this device: the best of several."""
     n = 1024 if compute.device.type == "cpu" else 4096
-    a, b = (torch.randn(n, n, device=compute.device, dtype=compute.precision) for _ in range(2))
+    # Ones, not random numbers: measuring must not move the random state of a run.
+    a, b = (torch.ones(n, n, device=compute.device, dtype=compute.precision) for _ in range(2))
     best, spent = float("inf"), 0.0
     while spent < seconds:
         start = time.perf_counter()

@@ -9,7 +9,7 @@ from hanlin.model import count
 
 
 def describe_folder(folder: Path) -> dict[str, Any]:
-    """Manifest and, for a model, its counts. Raises `CheckpointError` if there is neither."""
+    """Manifest, stages inside and, for a model, its counts; `CheckpointError` if there is none of them."""
     description: dict[str, Any] = {"folder": str(folder)}
     if (folder / NAME).is_file():
         manifest = read_manifest(folder)
@@ -18,13 +18,11 @@ def describe_folder(folder: Path) -> dict[str, Any]:
     model = find_model(folder)
     if (model / "config.json").is_file():
         description["model"] = {"folder": str(model), **_describe_model(model)}
+    stages = {path.parent.name: read_manifest(path.parent).kind for path in sorted(folder.glob(f"*/{NAME}"))}
+    if stages:
+        description["stages"] = stages
     if len(description) == 1:
-        parts = {
-            path.parent.name: read_manifest(path.parent).kind for path in sorted(folder.glob(f"*/{NAME}"))
-        }
-        if not parts:
-            read_manifest(folder)  # raises, naming what is missing
-        description["stages"] = parts
+        read_manifest(folder)  # raises, saying what is missing
     return description
 
 

@@ -152,6 +152,15 @@ def test_a_kill_at_any_rename_leaves_the_old_folder_or_the_new(tmp_path, rename,
     assert names(tmp_path) == ["stage"]
 
 
+def test_a_failed_attempt_after_a_kill_still_leaves_the_old_folder(tmp_path):
+    (tmp_path / ".stage.old").mkdir()
+    (tmp_path / ".stage.old" / "old").touch()
+    with pytest.raises(TypeError), atomic_folder(tmp_path / "stage") as fresh:
+        (fresh / "new").open("w").writelines([0])
+    assert names(tmp_path) == ["stage"]
+    assert names(tmp_path / "stage") == ["old"]
+
+
 def test_an_old_folder_beside_the_new_one_is_cleared(tmp_path):
     for name, content in (("stage", "new"), (".stage.old", "old")):
         (tmp_path / name).mkdir()

@@ -14,7 +14,20 @@ from hanlin.tokenizer.bpe import save_trained, train_bpe
 from hanlin.tokenizer.config import TokenizerConfig
 from hanlin.tokenizer.tokenizer import Tokenizer
 
-WORDS = ["river", "stone", "light", "paper", "garden", "winter", "letter", "answer", "春水", "学士", "文章", "图书"]
+WORDS = [
+    "river",
+    "stone",
+    "light",
+    "paper",
+    "garden",
+    "winter",
+    "letter",
+    "answer",
+    "春水",
+    "学士",
+    "文章",
+    "图书",
+]
 
 
 @dataclass(frozen=True)

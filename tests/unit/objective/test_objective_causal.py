@@ -11,14 +11,20 @@ from hanlin.objective.causal import IGNORE, Causal
 V = 11
 
 
-@pytest.fixture
-def model():
+def build(**settings):
     torch.manual_seed(0)
-    model = Decoder(CoreConfig(vocab_size=V, width=16, layers=2, heads=2, ffn_width=32, window=16))
+    model = Decoder(
+        CoreConfig(vocab_size=V, width=16, layers=2, heads=2, ffn_width=32, window=16, **settings)
+    )
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(torch.randn_like(parameter) * 0.2)
     return model
+
+
+@pytest.fixture
+def model():
+    return build()
 
 
 @pytest.fixture
@@ -97,7 +103,10 @@ def test_loss_and_gradient_do_not_depend_on_padding(model, batch):
     same(gradients(model, [batch], total), gradients(model, [longer], total))
 
 
-def test_packed_documents_have_the_loss_of_separate_ones(model):
+@pytest.mark.parametrize("position", ["rotary", "learned"])
+def test_packed_documents_have_the_loss_of_separate_ones(position):
+    """Only learned positions show whether they restart: rotary ones see nothing but distances."""
+    model = build(position=position)
     ids = torch.randint(V, (1, 10), generator=torch.Generator().manual_seed(3))
     first, second = Batch(ids[:, :4], ids[:, 1:5]), Batch(ids[:, 4:9], ids[:, 5:10])
     packed = Batch(
