@@ -37,6 +37,8 @@ def read_settings(schema: type[SettingsT], path: Path, overrides: Sequence[str] 
 
     text = _read_text(path)
     lines = _key_lines(text, path)
+    if "${oc.env" in text + " ".join(overrides):
+        raise _unreadable(path, "${oc.env:...}: environment variables do not change what a recipe means")
     try:
         tree = OmegaConf.create(text or "{}")
         if not OmegaConf.is_dict(tree):

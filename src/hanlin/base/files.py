@@ -24,7 +24,7 @@ def disk_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno not in _FULL | _FORBIDDEN | _IN_THE_WAY:
+        if error.errno not in _FULL | _FORBIDDEN | _IN_THE_WAY or _elsewhere(error, path):
             raise
         raise DiskError(
             Text(f"Cannot write {path}: {error.strerror}.", f"无法写入 {path}：{error.strerror}。"),
@@ -34,6 +34,14 @@ def disk_errors(path: Path) -> Iterator[None]:
                 "请清理磁盘空间或改用别的目录，然后重新运行同一命令；此前已完成的内容都还在。",
             ),
         ) from error
+
+
+def _elsewhere(error: OSError, path: Path) -> bool:
+    """Whether the trouble is with a file that has nothing to do with writing `path`, such as an input."""
+    if error.errno in _FULL or not isinstance(error.filename, str):
+        return False
+    near, place = path.absolute().parent, Path(error.filename).absolute()
+    return near not in place.parents and place not in (near, *near.parents)
 
 
 @contextlib.contextmanager

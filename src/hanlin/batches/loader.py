@@ -33,7 +33,10 @@ class Loader:
                     f"The split has {len(tokens)} tokens; one row needs {length + 1}.",
                     f"该数据集只有 {len(tokens)} 个词元，而一行需要 {length + 1} 个。",
                 ),
-                Text("Add text, or set a smaller pretrain.length.", "请增加文本，或减小 pretrain.length。"),
+                Text(
+                    "Add text to that split, or set a smaller model.window.",
+                    "请为该数据集增加文本，或减小 model.window。",
+                ),
             )
 
     def stream(self, state: LoaderState) -> Iterator[tuple[Batch, LoaderState]]:

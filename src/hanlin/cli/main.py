@@ -50,7 +50,9 @@ def run(
     chosen = read_recipe(recipe, overrides)
     if dry_run:
         for verb, would_run in plan_stages(chosen, from_, to).items():
-            print(f"{verb:<10} {Text('would run', '将会运行') if would_run else Text('is current', '无需重做')}")
+            print(
+                f"{verb:<10} {Text('would run', '将会运行') if would_run else Text('is current', '无需重做')}"
+            )
         return
     run_recipe(chosen, from_, to)
     if to in (None, "evaluate"):

@@ -50,12 +50,11 @@ def make_plan(recipe: Recipe) -> Plan:
     core = (
         model_config(recipe, store) if store else recipe.model.model_copy(update={"vocab_size": vocab_size})
     )
-    length = config.length or core.window
     peak = measure_peak_flops(compute)
     with torch.random.fork_rng():
-        trial = run_trial(Decoder(core).to(compute.device), Causal(), config, length, compute)
-    step_tokens = config.batch_rows * length
-    flops = count.training_flops_per_token(core, length)
+        trial = run_trial(Decoder(core).to(compute.device), Causal(), config, compute)
+    step_tokens = config.batch_rows * core.window
+    flops = count.training_flops_per_token(core, core.window)
     on_gpu = compute.device.type == "cuda"
     machine = (
         torch.cuda.get_device_properties(compute.device).total_memory

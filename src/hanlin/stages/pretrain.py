@@ -134,24 +134,11 @@ class _Run:
         return self._finish(state, ending)
 
     def _rows(self) -> tuple[Loader, Loader]:
-        length = self.config.length or self.recipe.model.window
-        if length > self.recipe.model.window:
-            raise ConfigError(
-                Text(
-                    f"pretrain.length {length} is longer than model.window {self.recipe.model.window}.",
-                    f"pretrain.length {length} 超过 model.window {self.recipe.model.window}。",
-                ),
-                Text(
-                    "Raise model.window or lower pretrain.length.",
-                    "请增大 model.window 或减小 pretrain.length。",
-                ),
-            )
-
         def loader(split: Split, rows: int) -> Loader:
             return Loader(
                 self.store.tokens(split),
                 rows=rows,
-                length=length,
+                length=self.recipe.model.window,
                 begin_id=self.store.begin_id,
                 separate=self.config.separate_documents,
                 seed=self.config.seed,

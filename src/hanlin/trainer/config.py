@@ -17,15 +17,13 @@ class PretrainConfig(Settings):
     """Rows in one optimizer step."""
     micro_rows: int | None = Field(None, ge=1)
     """Rows in one forward pass; fewer take less memory and give the same gradient. Default: batch_rows."""
-    length: int | None = Field(None, ge=2)
-    """Tokens a row; default: the model's window."""
     separate_documents: bool = True
     """Whether attention stays within a document and positions restart at each."""
     optimizer: Literal["muon", "adamw"] = "muon"
     """Muon for the matrices of the blocks and AdamW for the rest, or AdamW for all."""
     learning_rate: float = Field(3e-3, gt=0)
     """Peak learning rate of AdamW."""
-    muon_learning_rate: float = Field(1e-2, gt=0)
+    muon_learning_rate: float = Field(5e-3, gt=0)
     """Peak learning rate of Muon, whose updates have the root mean square of AdamW's."""
     weight_decay: float = Field(0.1, ge=0)
     """Decoupled decay of matrices; embeddings, norms and biases have none."""

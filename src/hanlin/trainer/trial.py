@@ -49,7 +49,7 @@ def run_trial(
     plus the gradient of the logits. `process_bytes` is what the process held before the model's first step.
     """
     process = psutil.Process().memory_info().rss - sum(p.nbytes for p in model.parameters())
-    micro_rows = config.micro_rows or config.batch_rows
+    micro_rows, length = config.micro_rows or config.batch_rows, model.config.window
     batch = _random_batch(config.batch_rows, length, model.config.vocab_size, config.separate_documents)
     activations = _saved_bytes(model, objective, batch.split(micro_rows)[0].to(compute.device), compute)
     optimizers = build_optimizers(model, config)

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 from pydantic import Field, ValidationError
 
@@ -172,3 +174,10 @@ def test_a_style_that_is_no_name_is_refused(mistake):
     assert "style ['gpt2'] is not known; choose one of llama, gpt2" in mistake(
         "folder: x\nmodel: {style: [gpt2]}\n"
     )
+
+
+def test_a_recipe_means_the_same_in_every_environment(tmp_path: Path) -> None:
+    path = tmp_path / "recipe.yaml"
+    path.write_text("folder: ${oc.env:HOME}\n", "utf-8")
+    with pytest.raises(ConfigError, match="environment"):
+        read_settings(Recipe, path)

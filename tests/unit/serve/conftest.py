@@ -1,14 +1,11 @@
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import openai
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))  # serving.py, which tests/web uses too
-from serving import Running, make_model_folder, running
-
 from hanlin.generate.language_model import LanguageModel, load
+from serving import Running, make_model_folder, running
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,5 @@
 import pytest
 import torch
-from serving import WINDOW, learn, lessons
 
 from hanlin.base.device import choose_compute
 from hanlin.generate.language_model import LanguageModel
@@ -8,6 +7,7 @@ from hanlin.model.config import CoreConfig
 from hanlin.model.decoder import Decoder
 from hanlin.serve.mode import ends_its_turns
 from hanlin.serve.problems import prefers_chinese
+from serving import WINDOW, learn, lessons
 
 
 def decoder(vocab_size: int) -> Decoder:
