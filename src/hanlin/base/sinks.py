@@ -29,7 +29,7 @@ class ConsoleSink:
     def write(self, step: int, metrics: Metrics) -> None:
         """Print the metrics of `step`."""
         values = "  ".join(f"{name} {_short(value)}" for name, value in metrics.items())
-        console.print(f"[dim]step {step:>6}[/]  {values}")
+        console.print(f"[dim]step {step:>6}[/]  {values}", soft_wrap=True)
 
     def close(self) -> None:
         """Nothing to finish."""

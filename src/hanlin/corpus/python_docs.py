@@ -74,9 +74,16 @@ def _canonical(name: str) -> str:
 
 
 def _topics(intake: Intake) -> Iterator[Raw]:
+    """The reference topics but those that stand inside a longer one, as `for` does in `compound`: parts of
+    one text must not come to lie on two sides of the split."""
     from pydoc_data.topics import topics
 
+    lines = {name: {line.strip() for line in text.splitlines()} - {""} for name, text in topics.items()}
     for name, text in sorted(topics.items()):
+        longer = (lines[other] for other, more in topics.items() if len(more) > len(text))
+        if any(len(lines[name] & other) > 0.8 * len(lines[name]) for other in longer):
+            intake.counts["reference topics inside a longer one"] += 1
+            continue
         intake.counts["reference topics"] += 1
         yield Raw(text, f"python-docs/topics/{name}", _LICENCE)
 

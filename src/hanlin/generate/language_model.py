@@ -106,7 +106,7 @@ class LanguageModel:
             ids = [*ids, *self.tokenizer.encode(continuation)]
         if first >= len(ids):
             raise _nothing_to_score()
-        scores_T = token_log_probabilities(self.engine.model, ids, first, self.engine.compute)
+        (scores_T,) = token_log_probabilities(self.engine.model, [ids], self.engine.compute, first)
         return float(scores_T.sum())
 
     def _stream(self, ids: Sequence[int], parameters: SamplingParameters) -> Iterator[Piece]:

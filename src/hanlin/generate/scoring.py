@@ -1,46 +1,69 @@
-"""Log-probabilities of given tokens, in nats. T tokens, V vocabulary, C width."""
+"""Log-probabilities of given tokens, in nats, for texts of any length.
+
+B rows of a batch, T time, C width, N counted tokens, V vocabulary.
+"""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
+import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from numpy.typing import NDArray
 
 from hanlin.base.device import Compute
+from hanlin.base.progress import track
 from hanlin.model.decoder import Decoder
 
-_ROWS_AT_ONCE = 256
-"""Logits of so many positions are held at once: whole texts times a large vocabulary would not fit in
-memory."""
+Ids = Sequence[int] | NDArray[np.integer]
+Floats = NDArray[np.float64]
+
+TOKENS_AT_ONCE = 2**13
+"""Tokens that one batch may hold, padding included."""
+
+LOGITS_AT_ONCE = 2**22
+"""Logits computed at a time (16 MiB in float32): whole texts times a large vocabulary would not fit."""
+
+
+@dataclass(frozen=True)
+class Window:
+    """Ids start .. stop-1 of a text, of which those from `scored` on are counted; the last is only a target."""
+
+    text: int
+    start: int
+    scored: int
+    stop: int
 
 
 @torch.inference_mode()
-def token_log_probabilities(model: Decoder, ids: Sequence[int], first: int, compute: Compute) -> Tensor:
-    """log P(x_t | x_<t) for t = first .. T-1, float64, on the CPU. `first` is at least 1: the first token
-    has no condition.
+def token_log_probabilities(
+    model: Decoder, texts: Sequence[Ids], compute: Compute, first: int = 1, title: str = ""
+) -> list[Floats]:
+    """log P(x_t | x_<t) for t = first .. T-1 of each text, float64. `first` is at least 1: the first token has
+    no condition. With a `title`, progress is shown.
 
-    A text longer than the window is read in windows that advance by half: each token is scored once, with
-    at least half a window before it (all that there is, near the beginning). Source: Press et al. 2021
-    (Shortformer), section 2.
+    A text longer than the window is read in windows that advance by half: each token is scored once, with at
+    least half a window before it (all that there is, near the beginning). Source: Press et al. 2021
+    (Shortformer), section 2. Windows of like length share a batch, padded on the right: attention is
+    causal, so what follows a token cannot change its score.
     """
-    assert 1 <= first <= len(ids)
-    parts = [torch.empty(0, dtype=torch.float64)]
-    for start, scored, stop in _windows(first, len(ids), model.config.window):
-        ids_1T = torch.tensor([ids[start:stop]], device=compute.device)
-        with compute.autocast():
-            hidden_TC = model.hidden(ids_1T[:, :-1])[0, scored - start - 1 :]
-        targets_T = ids_1T[0, scored - start :]
-        for row in range(0, len(targets_T), _ROWS_AT_ONCE):
-            targets_R = targets_T[row : row + _ROWS_AT_ONCE]
-            with compute.autocast():
-                logits_RV = model.head(hidden_TC[row : row + _ROWS_AT_ONCE])
-            parts.append(-F.cross_entropy(logits_RV.float(), targets_R, reduction="none").double().cpu())
-    return torch.cat(parts)
+    assert first >= 1
+    assert not model.training
+    scores = [np.full(max(0, len(ids) - first), np.nan) for ids in texts]
+    cuts = [
+        Window(number, *cut)
+        for number, ids in enumerate(texts)
+        for cut in windows(first, len(ids), model.config.window)
+    ]
+    batches = list(_batches(sorted(cuts, key=lambda cut: cut.start - cut.stop)))
+    for batch in track(batches, title, len(batches)) if title else batches:
+        for cut, log_p in zip(batch, _score(model, compute, texts, batch), strict=True):
+            scores[cut.text][cut.scored - first : cut.stop - first] = log_p
+    return scores
 
 
-def _windows(first: int, length: int, window: int) -> Iterator[tuple[int, int, int]]:
-    """(start, first scored, stop) of each window; a window reads up to `window` + 1 ids, the last one as
-    target only."""
+def windows(first: int, length: int, window: int) -> Iterator[tuple[int, int, int]]:
+    """(start, scored, stop) of each window; one reads up to `window` + 1 ids, the last one as target only."""
     stop = min(length, window + 1)
     start, scored = 0, first
     if scored >= stop:
@@ -51,3 +74,37 @@ def _windows(first: int, length: int, window: int) -> Iterator[tuple[int, int, i
         scored = stop
         stop = min(length, scored + max(1, window // 2))
         start = max(0, stop - window - 1)
+
+
+def _batches(cuts: Sequence[Window]) -> Iterator[Sequence[Window]]:
+    """Runs of windows, longest first, of together at most `TOKENS_AT_ONCE` tokens with their padding."""
+    place = 0
+    while place < len(cuts):
+        rows = max(1, TOKENS_AT_ONCE // (cuts[place].stop - cuts[place].start))
+        yield cuts[place : place + rows]
+        place += rows
+
+
+def _score(model: Decoder, compute: Compute, texts: Sequence[Ids], batch: Sequence[Window]) -> list[Floats]:
+    """The counted log-probabilities of each window in `batch`; N = all of them, one window after another."""
+    T = max(cut.stop - cut.start for cut in batch) - 1
+    inputs_BT = np.zeros((len(batch), T), np.int64)
+    counted_BT = np.zeros((len(batch), T), bool)
+    for row, cut in enumerate(batch):
+        inputs_BT[row, : cut.stop - cut.start - 1] = texts[cut.text][cut.start : cut.stop - 1]
+        counted_BT[row, cut.scored - cut.start - 1 : cut.stop - cut.start - 1] = True
+    targets = [np.asarray(texts[cut.text][cut.scored : cut.stop], np.int64) for cut in batch]
+    targets_N = torch.from_numpy(np.concatenate(targets)).to(compute.device)
+    with compute.autocast():
+        hidden_BTC = model.hidden(torch.from_numpy(inputs_BT).to(compute.device))
+        # Only what is counted goes through the output head, a slice at a time: logits are the largest array.
+        hidden_NC = hidden_BTC[torch.from_numpy(counted_BT).to(compute.device)]
+        rows = max(1, LOGITS_AT_ONCE // model.config.vocab_size)
+        nll = [
+            F.cross_entropy(
+                model.head(hidden_NC[i : i + rows]).float(), targets_N[i : i + rows], reduction="none"
+            )
+            for i in range(0, len(targets_N), rows)
+        ]
+    ends = np.cumsum([len(target) for target in targets])[:-1]
+    return np.split(-torch.cat(nll).double().cpu().numpy(), ends)

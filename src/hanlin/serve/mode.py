@@ -32,5 +32,5 @@ def _end_probability(model: LanguageModel, question: str, answer: str) -> float:
         )
     end = max(place for place, learned in enumerate(rendered.loss_mask) if learned)
     ids = rendered.ids[max(0, end - model.window) : end + 1]
-    scores_T = token_log_probabilities(model.engine.model, ids, len(ids) - 1, model.engine.compute)
+    (scores_T,) = token_log_probabilities(model.engine.model, [ids], model.engine.compute, len(ids) - 1)
     return math.exp(float(scores_T[-1]))

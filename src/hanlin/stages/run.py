@@ -31,7 +31,7 @@ def _plan_and_pretrain(recipe: Recipe) -> None:
     run_tokens(recipe)
     plan = make_plan(recipe)
     for line in plan_lines(plan):
-        console.print(line, markup=False)
+        console.print(line, markup=False, soft_wrap=True)
     write_text(recipe.folder / "plan.json", json.dumps(plan_values(plan), indent=1) + "\n")
     run_pretrain(recipe)
 

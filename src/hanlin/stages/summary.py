@@ -1,7 +1,7 @@
 """What a finished run prints: where everything is, samples, the examination, and how to go on."""
 
 from hanlin.base.language import Text
-from hanlin.evaluate.results import read_results
+from hanlin.evaluate.results import Difference, read_results
 from hanlin.stages.evaluate import read_samples
 from hanlin.stages.recipe import Recipe
 
@@ -27,6 +27,7 @@ def summary_lines(recipe: Recipe) -> list[str]:
         lines.append(
             f"  {name:<12} {figures.bits_per_byte:.3f}{spread}   perplexity {figures.perplexity:,.1f}"
         )
+    lines += [_difference(difference) for difference in examination.differences]
     folder = recipe.folder
     lines += [
         "",
@@ -42,3 +43,14 @@ def summary_lines(recipe: Recipe) -> list[str]:
         f"  hanlin serve {folder}        {Text('then open http://127.0.0.1:8000', '然后打开 http://127.0.0.1:8000')}",
     ]
     return lines
+
+
+def _difference(difference: Difference) -> str:
+    """Who is better, by how much, and whether it is more than chance."""
+    spread = ""
+    if difference.interval is not None:
+        spread = f" [{difference.interval.low:+.3f}, {difference.interval.high:+.3f}]"
+    verdict = (
+        Text("more than chance", "并非偶然") if difference.certain else Text("may be chance", "可能出于偶然")
+    )
+    return f"  {difference.first} - {difference.second}: {difference.bits_per_byte:+.3f}{spread}, {verdict}"

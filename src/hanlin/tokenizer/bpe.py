@@ -39,17 +39,17 @@ def train_bpe(texts: Iterable[str], config: TokenizerConfig) -> tokenizers.Token
         show_progress=False,
     )
     bpe.train_from_iterator(_non_empty(texts), trainer)
-    bpe.post_processor = _begin(special[0], bpe.token_to_id(special[0]))
+    bpe.post_processor = _begin(special[0])
     size = bpe.get_vocab_size(with_added_tokens=True)
     if size < config.vocab_size:
         _small(size, config)
     return bpe
 
 
-def _begin(token: str, id: int) -> processors.TemplateProcessing:
+def _begin(token: str) -> processors.TemplateProcessing:
     """A text given to the model begins with the token that ended the document before it, as in training."""
     return processors.TemplateProcessing(
-        single=f"{token} $A", pair=f"{token} $A {token} $B", special_tokens=[(token, id)]
+        single=f"{token} $A", pair=f"{token} $A {token} $B", special_tokens=[(token, 0)]
     )
 
 

@@ -39,7 +39,6 @@ def run_trial(
     model: Decoder,
     objective: Objective,
     config: PretrainConfig,
-    length: int,
     compute: Compute,
     steps: int = 2,
 ) -> Trial:

@@ -5,8 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hanlin.base.device import Compute
-from hanlin.evaluate import scorers
-from hanlin.evaluate.scorers import decoder_scorer, ngram_scorer, windows
+from hanlin.evaluate.scorers import decoder_scorer, ngram_scorer
+from hanlin.generate import scoring
+from hanlin.generate.scoring import windows
 from hanlin.model.classical.ngram import NGramModel
 from hanlin.model.config import CoreConfig
 from hanlin.model.decoder import Decoder
@@ -24,7 +25,7 @@ def model(request: pytest.FixtureRequest) -> Decoder:
     with torch.no_grad():  # weights large enough that every token of the context matters
         for parameter in decoder.parameters():
             parameter.add_(torch.randn_like(parameter) * 0.3)
-    return decoder
+    return decoder.eval()
 
 
 def documents() -> list[np.ndarray]:
@@ -36,13 +37,11 @@ def one_by_one(model: Decoder, ids: np.ndarray, window: int) -> np.ndarray:
     """Each token from its own forward pass over exactly the context that the rule promises."""
     answers = []
     stream = [0, *ids.tolist()]
-    for target in range(len(ids)):
-        start = 0
-        while start + window <= target:
-            start += window // 2
-        context = torch.tensor([stream[start : target + 1]])
-        with torch.inference_mode():
-            answers.append(model.eval()(context)[0, -1].log_softmax(-1)[ids[target]].item())
+    for start, scored, stop in windows(1, len(stream), window):
+        for target in range(scored, stop):
+            context = torch.tensor([stream[start:target]])
+            with torch.inference_mode():
+                answers.append(model(context)[0, -1].log_softmax(-1)[stream[target]].item())
     return np.array(answers)
 
 
@@ -54,16 +53,11 @@ def test_equals_one_forward_pass_a_token(model: Decoder) -> None:
 
 def test_batching_and_slicing_change_nothing(model: Decoder, monkeypatch: pytest.MonkeyPatch) -> None:
     together = decoder_scorer(model, CPU, begin_id=0)(documents())
-    monkeypatch.setattr(scorers, "TOKENS_AT_ONCE", 1)
-    monkeypatch.setattr(scorers, "LOGITS_AT_ONCE", 1)
+    monkeypatch.setattr(scoring, "TOKENS_AT_ONCE", 1)
+    monkeypatch.setattr(scoring, "LOGITS_AT_ONCE", 1)
     apart = decoder_scorer(model, CPU, begin_id=0)(documents())
     for one, other in zip(together, apart, strict=True):
         np.testing.assert_allclose(one, other, atol=1e-5)
-
-
-def test_a_shorter_window_is_obeyed(model: Decoder) -> None:
-    scored = decoder_scorer(model, CPU, begin_id=0, window=6)(documents())
-    np.testing.assert_allclose(scored[3], one_by_one(model, documents()[3], 6), atol=1e-5)
 
 
 def test_probabilities_of_the_first_token_sum_to_one(model: Decoder) -> None:
@@ -71,21 +65,16 @@ def test_probabilities_of_the_first_token_sum_to_one(model: Decoder) -> None:
     assert np.exp(np.concatenate(scored)).sum() == pytest.approx(1, abs=1e-5)
 
 
-def test_scoring_leaves_the_model_as_it_was(model: Decoder) -> None:
-    model.train()
-    decoder_scorer(model, CPU, begin_id=0)(documents())
-    assert model.training
-
-
-@given(lengths=st.lists(st.integers(0, 100), max_size=5), window=st.integers(2, 33))
-def test_windows_score_each_token_once_with_half_a_window_before_it(lengths: list[int], window: int) -> None:
-    cuts = list(windows(lengths, window))
-    for document, length in enumerate(lengths):
-        scored = [t for cut in cuts if cut.document == document for t in range(cut.fresh, cut.stop)]
-        assert scored == list(range(length))
-    for cut in cuts:
-        assert 0 < cut.stop - cut.start <= window
-        assert cut.start == 0 or cut.fresh - cut.start >= window // 2
+@given(length=st.integers(0, 100), first=st.integers(1, 60), window=st.integers(2, 33))
+def test_windows_score_each_token_once_with_half_a_window_before_it(
+    length: int, first: int, window: int
+) -> None:
+    cuts = list(windows(first, length, window))
+    assert [t for _, scored, stop in cuts for t in range(scored, stop)] == list(range(first, length))
+    for start, scored, stop in cuts:
+        assert 1 < stop - start <= window + 1
+        assert start < scored
+        assert start == 0 or scored - start >= window // 2
 
 
 def test_the_ngram_scorer_gives_the_models_logprobs() -> None:

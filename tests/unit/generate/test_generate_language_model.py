@@ -29,7 +29,9 @@ def test_a_folder_opens_with_its_defaults(folder: Path) -> None:
 def test_a_completion_never_contains_the_prompt(language_model: LanguageModel) -> None:
     completion = language_model.generate(PROMPT, temperature=0)
     tokenizer, engine = language_model.tokenizer, language_model.engine
-    generation = engine.submit(tokenizer.encode_prompt(PROMPT), language_model.defaults.changed({"temperature": 0}))
+    generation = engine.submit(
+        tokenizer.encode_prompt(PROMPT), language_model.defaults.changed({"temperature": 0})
+    )
     while engine.busy:
         engine.step()
     assert completion.text == tokenizer.decode(generation.token_ids)
@@ -151,9 +153,9 @@ def test_long_texts_score_every_token_once_with_half_a_window_before(language_mo
     ids = torch.randint(4, 290, (201,), generator=torch.Generator().manual_seed(2)).tolist()
     window = model.config.window
     for first in (1, 40, 64, 65, 150, 200):
-        scores = token_log_probabilities(model, ids, first, compute)
+        (scores,) = token_log_probabilities(model, [ids], compute, first)
         assert len(scores) == len(ids) - first
-    scores = token_log_probabilities(model, ids, 1, compute)
+    (scores,) = token_log_probabilities(model, [ids], compute)
     with torch.inference_mode():
         for t in range(1, len(ids)):
             stops = [window + 1 + n * (window // 2) for n in range(9)]

@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -46,4 +48,4 @@ def test_every_share_lies_between_0_and_1_and_never_rises_after_warmup(
     shares = [rate_share(step, config) for step in range(steps)]
     assert all(0 <= share <= 1 + 1e-12 for share in shares)
     after = shares[max(0, warmup - 1) :]
-    assert all(later <= earlier + 1e-12 for earlier, later in zip(after, after[1:], strict=False))
+    assert all(later <= earlier + 1e-12 for earlier, later in pairwise(after))
