@@ -46,7 +46,7 @@ def make_model_folder(folder: Path) -> Path:
 def lessons(tokenizer: Tokenizer) -> list[tuple[list[int], list[int]]]:
     """(ids, 1 where to learn): the poems without end, and conversations that end their turns."""
     chat = ChatTemplate(tokenizer)
-    texts = [tokenizer.encode(text * 6)[:240] for text in (POEM, SONG)]
+    texts = [tokenizer.encode_prompt(text * 6)[:240] for text in (POEM, SONG)]
     dialogues = [
         chat.render([Message(role="user", content=question), Message(role="assistant", content=answer)])
         for question, answer in (*GREETING, *EXAMPLES)

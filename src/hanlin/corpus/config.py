@@ -13,6 +13,8 @@ Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class _Source(Settings):
+    share: float = Field(default=1.0, gt=0, le=1)
+    """Share of this source's documents that is taken, drawn by their text: the weight of a source in the mix."""
     max_characters: int | None = Field(default=None, gt=0)
     """Stop reading this source after so many characters; the report says that it was cut."""
 

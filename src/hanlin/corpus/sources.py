@@ -1,5 +1,6 @@
 """All sources of a corpus as one stream of texts, and the fingerprint by which a change in them is seen."""
 
+import hashlib
 import importlib.metadata
 import sys
 from collections.abc import Iterator
@@ -34,6 +35,9 @@ def read_sources(config: CorpusConfig, intakes: list[Intake]) -> Iterator[tuple[
             intake.cut = f"not read: corpus.max_characters {config.max_characters:,} was reached before"
             continue
         for raw in _read(source, intake):
+            if not _is_drawn(raw.text, source.share):
+                intake.counts["documents left out by share"] += 1
+                continue
             intake.documents += 1
             intake.characters += len(raw.text)
             total += len(raw.text)
@@ -44,6 +48,12 @@ def read_sources(config: CorpusConfig, intakes: list[Intake]) -> Iterator[tuple[
                 intake.cut = f"stopped at corpus.max_characters {config.max_characters:,}"
             if intake.cut:
                 break
+
+
+def _is_drawn(text: str, share: float) -> bool:
+    """Whether a text is among the share that is taken: by a digest, so that the same texts are drawn each time."""
+    digest = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8, person=b"share").digest()
+    return int.from_bytes(digest, "big") < share * 2**64
 
 
 def _read(source: AnySource, intake: Intake) -> Iterator[Raw]:

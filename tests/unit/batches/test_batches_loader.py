@@ -127,7 +127,7 @@ def test_a_row_needs_one_token_more_than_its_length(tokens, total):
 def test_a_split_too_short_for_one_row_is_refused():
     with pytest.raises(DataError, match="The split has 4 tokens; one row needs 5") as caught:
         Loader(COUNTING[:4], rows=2, length=4, begin_id=BEGIN)
-    assert "pretrain.length" in caught.value.remedy.en
+    assert "model.window" in caught.value.remedy.en
 
 
 def test_a_store_feeds_the_loader(made):

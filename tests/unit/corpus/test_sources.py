@@ -135,3 +135,29 @@ def test_fingerprint_follows_content_and_names(tmp_path):
     second = inputs_fingerprint(config)
     path.rename(tmp_path / "b.txt")
     assert len({first, second, inputs_fingerprint(config)}) == 3
+
+
+def test_a_share_takes_the_same_part_of_a_source_each_time_and_says_so(tmp_path):
+    lines = "".join(f'{{"text": "document number {n}"}}\n' for n in range(2000))
+    (tmp_path / "a.jsonl").write_text(lines, "utf-8")
+
+    def taken(share):
+        config = CorpusConfig(sources=(FilesSource(path=str(tmp_path), share=share),))
+        intakes = open_intakes(config)
+        return {raw.text for _, raw in read_sources(config, intakes)}, intakes[0]
+
+    half, intake = taken(0.5)
+    assert 900 < len(half) < 1100
+    assert intake.counts["documents left out by share"] == 2000 - len(half)
+    assert taken(0.5)[0] == half
+    assert taken(0.25)[0] < half
+    assert len(taken(1.0)[0]) == 2000
+
+
+def test_no_topic_stands_inside_another():
+    config = CorpusConfig(sources=(PythonDocsSource(packages=()),))
+    intakes = open_intakes(config)
+    stream = (raw.source.rsplit("/", 1)[1] for _, raw in read_sources(config, intakes))
+    topics = set(itertools.islice(stream, 57))
+    assert {"compound", "specialnames"} <= topics
+    assert not {"for", "attribute-access"} & topics

@@ -68,7 +68,7 @@ def test_one_step_of_muon_lowers_a_convex_loss_and_has_the_rms_of_adam() -> None
     before = ((weight - target) ** 2).sum()
     before.backward()
     optimizer.step()
-    assert float(((weight - target) ** 2).sum()) < float(before)
+    assert float(((weight.detach() - target) ** 2).sum()) < float(before.detach())
     rms = float(weight.detach().square().mean().sqrt())
     assert rms == pytest.approx(0.1 * 0.2, rel=0.25)
 
