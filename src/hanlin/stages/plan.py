@@ -10,7 +10,6 @@ from hanlin.base.errors import CheckpointError
 from hanlin.base.language import Text
 from hanlin.batches.store import TokenStore
 from hanlin.model import count
-from hanlin.model.decoder import Decoder
 from hanlin.objective.causal import Causal
 from hanlin.stages.pretrain import model_config
 from hanlin.stages.recipe import Recipe
@@ -52,7 +51,7 @@ def make_plan(recipe: Recipe) -> Plan:
     )
     peak = measure_peak_flops(compute)
     with torch.random.fork_rng():
-        trial = run_trial(Decoder(core).to(compute.device), Causal(), config, compute)
+        trial = run_trial(core, Causal(), config, compute)
     step_tokens = config.batch_rows * core.window
     flops = count.training_flops_per_token(core, core.window)
     on_gpu = compute.device.type == "cuda"
@@ -63,10 +62,10 @@ def make_plan(recipe: Recipe) -> Plan:
     )
     parts = {
         "weights": trial.weight_bytes,
-        "gradients": trial.gradient_bytes,
+        "gradients": trial.weight_bytes,
         "optimizer": trial.optimizer_bytes,
         "activations": trial.activation_bytes,
-        "process": 0 if on_gpu else trial.process_bytes,
+        "process": trial.process_bytes,
     }
     return Plan(
         device=compute.describe(),
