@@ -11,7 +11,19 @@ from hanlin.stages.recipe import Recipe, read_recipe
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "README.zh-CN.md", *sorted((ROOT / "docs").rglob("*.md"))]
-VERBS = {"run", "plan", "corpus", "tokenizer", "pretrain", "evaluate", "generate", "chat", "serve", "show", "doctor"}
+VERBS = {
+    "run",
+    "plan",
+    "corpus",
+    "tokenizer",
+    "pretrain",
+    "evaluate",
+    "generate",
+    "chat",
+    "serve",
+    "show",
+    "doctor",
+}
 
 
 def blocks(page: Path, language: str) -> list[str]:

@@ -23,7 +23,7 @@ def test_one_command_takes_text_to_an_examined_model_that_speaks(workplace: Path
     assert done.returncode == 0, done.stderr
     run = workplace / "run"
     assert "perplexity" in done.stdout
-    assert "hanlin chat run" in done.stdout
+    assert " chat run\n" in done.stdout
     page = (run / "report.html").read_text("utf-8")
     assert "<svg" in page
     results = json.loads((run / "evaluate" / "results.json").read_text("utf-8"))

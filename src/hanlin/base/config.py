@@ -54,7 +54,7 @@ def settings_from_overrides(schema: type[SettingsT], overrides: Sequence[str]) -
     """Defaults of `schema` with overrides ("port=8001"); raises `ConfigError` as `read_settings`."""
     from omegaconf import OmegaConf
 
-    values = OmegaConf.to_container(_override(OmegaConf.create(), overrides), resolve=True)
+    values = OmegaConf.to_container(_override(OmegaConf.create(), overrides))
     assert isinstance(values, dict)
     return validate_settings(schema, values, where=schema.__name__, overrides=overrides)
 

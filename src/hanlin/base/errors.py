@@ -4,6 +4,7 @@
       ConfigError               a recipe, an override or a setting
       DataError                 a file or record that a person brought
       CheckpointError           a model folder, checkpoint or stage folder
+        NewerFormatError        one that a newer Hanlin wrote
       TrainingError             a run that cannot go on (loss not finite, ...)
       RequestError              a prompt or a generation parameter
       DiskError                 a full or unwritable disk
@@ -39,6 +40,10 @@ class DataError(HanlinError):
 
 class CheckpointError(HanlinError):
     """A model folder, checkpoint or stage folder is missing, damaged or of another kind."""
+
+
+class NewerFormatError(CheckpointError):
+    """A newer Hanlin wrote this folder; it is sound, so nothing may be written over it."""
 
 
 class TrainingError(HanlinError):

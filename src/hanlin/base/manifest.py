@@ -12,7 +12,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from hanlin.base.errors import CheckpointError
+from hanlin.base.errors import CheckpointError, NewerFormatError
 from hanlin.base.files import recover_folder, sha256, write_text
 from hanlin.base.language import Text
 
@@ -65,7 +65,7 @@ def write_manifest(
 def read_manifest(folder: Path, kind: str | None = None) -> Manifest:
     """Read `folder/hanlin.json`.
 
-    Raises `CheckpointError` if it is missing, damaged, of a newer format or of another kind than `kind`.
+    Raises `CheckpointError` if it is missing, damaged or of another kind than `kind`, `NewerFormatError` if newer.
     """
     recover_folder(folder)
     path = folder / NAME
@@ -90,7 +90,7 @@ def read_manifest(folder: Path, kind: str | None = None) -> Manifest:
             Text("Make the folder again, or restore it from a copy.", "请重新生成该目录，或从备份恢复。"),
         ) from error
     if manifest is None:
-        raise CheckpointError(
+        raise NewerFormatError(
             Text(
                 f"{path} has format {raw['format']}; this Hanlin reads up to format {FORMAT}.",
                 f"{path} 的格式版本为 {raw['format']}，当前 Hanlin 只能读到版本 {FORMAT}。",

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Protocol
 
 from hanlin.base.errors import MissingExtra
-from hanlin.base.files import write_text
+from hanlin.base.files import disk_errors, write_text
 from hanlin.base.language import Text
 from hanlin.base.progress import console
 
@@ -41,12 +41,14 @@ class JsonlSink:
     def __init__(self, path: Path, resume_step: int) -> None:
         kept = [line for line in _complete_lines(path) if json.loads(line)["step"] <= resume_step]
         write_text(path, "".join(f"{line}\n" for line in kept))
+        self._path = path
         self._file = open(path, "a", encoding="utf-8")  # noqa: SIM115 - closed in close()
 
     def write(self, step: int, metrics: Metrics) -> None:
-        """Append the metrics of `step`."""
-        self._file.write(json.dumps({"step": step, **metrics}, ensure_ascii=False) + "\n")
-        self._file.flush()
+        """Append the metrics of `step`; raise `DiskError` when the disk is full."""
+        with disk_errors(self._path):
+            self._file.write(json.dumps({"step": step, **metrics}, ensure_ascii=False) + "\n")
+            self._file.flush()
 
     def close(self) -> None:
         """Close the file."""

@@ -9,7 +9,7 @@ from typing import Any
 from safetensors.torch import load_file
 from torch import Tensor
 
-from hanlin.base.errors import CheckpointError
+from hanlin.base.errors import CheckpointError, NewerFormatError
 from hanlin.base.files import atomic_folder, disk_errors, recover_folder
 from hanlin.base.language import Text
 from hanlin.base.manifest import NAME as MANIFEST
@@ -53,11 +53,16 @@ def load_train_state(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 
 def last_checkpoint(run: Path) -> Path | None:
-    """The newest undamaged checkpoint of a run; damaged ones are named on the way. None if there is none."""
+    """The newest undamaged checkpoint of a run; damaged ones are named on the way. None if there is none.
+
+    Raises `NewerFormatError`: training anew would throw away what a newer Hanlin trained.
+    """
     for folder in sorted(_checkpoints(run), key=_step, reverse=True):
         try:
             verify_files(folder, read_manifest(folder, KIND))
             return folder
+        except NewerFormatError:
+            raise
         except CheckpointError as error:
             console.print(
                 str(
@@ -65,13 +70,16 @@ def last_checkpoint(run: Path) -> Path | None:
                         f"Passing over {folder.name}: {error.problem.en}",
                         f"跳过 {folder.name}：{error.problem.zh}",
                     )
-                )
+                ),
+                markup=False,
             )
     return None
 
 
 def keep_checkpoints(run: Path, steps: set[int]) -> None:
-    """Delete every checkpoint of a run but those of `steps`."""
+    """Delete every checkpoint of a run but those of `steps`, and what a kill left half-written."""
+    for unfinished in (run / "checkpoints").glob(".step-*.new"):
+        shutil.rmtree(unfinished, ignore_errors=True)
     for folder in _checkpoints(run):
         if _step(folder) not in steps:
             shutil.rmtree(folder, ignore_errors=True)

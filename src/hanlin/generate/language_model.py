@@ -119,15 +119,18 @@ class LanguageModel:
         mailbox = self._mailboxes[generation.id] = deque[Piece]()
         ended = False
         try:
-            while mailbox or generation.finish_reason is None:
+            while not ended:
+                # Within the lock: another thread's step may have ended this one and not yet sorted it out.
                 with self._stepping:
                     if not mailbox and generation.finish_reason is None:
                         self._step()
+                    failed = not mailbox and generation.finish_reason is not None
+                if failed:  # the engine, in another thread's step
+                    yield Piece(generation, "", (), "cancelled")
+                    return
                 while mailbox:
                     ended = mailbox[0].finish_reason is not None
                     yield mailbox.popleft()
-            if not ended:  # the engine failed in another thread's step
-                yield Piece(generation, "", (), "cancelled")
         finally:
             self.engine.cancel(generation)
             del self._mailboxes[generation.id]

@@ -107,4 +107,4 @@ def _score(model: Decoder, compute: Compute, texts: Sequence[Ids], batch: Sequen
             for i in range(0, len(targets_N), rows)
         ]
     ends = np.cumsum([len(target) for target in targets])[:-1]
-    return np.split(-torch.cat(nll).double().cpu().numpy(), ends)
+    return np.split(-torch.cat(nll).cpu().double().numpy(), ends)

@@ -30,7 +30,9 @@ def _end_probability(model: LanguageModel, question: str, answer: str) -> float:
         return (
             1.0  # the template does more than ours do, as those of chat-tuned families; take it at its word
         )
-    end = max(place for place, learned in enumerate(rendered.loss_mask) if learned)
+    end = max((place for place, learned in enumerate(rendered.loss_mask) if learned), default=0)
+    if end == 0:
+        return 0.0  # the template leaves answers out
     ids = rendered.ids[max(0, end - model.window) : end + 1]
     (scores_T,) = token_log_probabilities(model.engine.model, [ids], model.engine.compute, len(ids) - 1)
     return math.exp(float(scores_T[-1]))

@@ -192,6 +192,8 @@ def _describe(kind: str, context: Mapping[str, Any], message: str) -> Text:
     if kind in limits:
         word_en, word_zh, key = limits[kind]
         return Text(f"must be {word_en} {context[key]}", f"{word_zh} {context[key]}")
+    if kind == "too_long" and "max_length" in context:
+        return Text(f"may hold at most {context['max_length']}", f"最多 {context['max_length']} 项")
     if kind == "literal_error":
         return Text(f"must be {context['expected']}", f"必须是 {context['expected']}")
     if "zh" in context:

@@ -20,6 +20,8 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 MAX_STOPS = 16
+MAX_MESSAGES = 2048
+"""The time to render a conversation grows with the square of its turns: this many take about a second."""
 INT64 = 2**63
 
 
@@ -221,7 +223,7 @@ class ChatMessage(Body):
 class ChatBody(GenerationBody):
     """Body of POST /v1/chat/completions."""
 
-    messages: list[ChatMessage] = Field(min_length=1)
+    messages: list[ChatMessage] = Field(min_length=1, max_length=MAX_MESSAGES)
     """The whole conversation so far."""
     max_completion_tokens: int | None = Field(default=None, ge=1)
     """The newer name of max_tokens."""

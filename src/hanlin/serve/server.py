@@ -124,7 +124,7 @@ def _cannot_listen(config: ServeConfig, error: OSError) -> ConfigError:
             f"无法监听 {config.host} 的端口 {config.port}：{reason}。",
         ),
         Text(
-            "Stop the program that uses the port, or choose another one (serve.port=8001, or 0 for any free one).",
-            "请停止占用该端口的程序，或换一个端口（serve.port=8001，或用 0 任选空闲端口）。",
+            "Stop the program that uses the port, or choose another one (port=8001, or port=0 for any free one).",
+            "请停止占用该端口的程序，或换一个端口（port=8001，或用 port=0 任选空闲端口）。",
         ),
     )

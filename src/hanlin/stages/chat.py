@@ -20,8 +20,11 @@ _HELP = Text(
 
 def run_chat(
     model: LanguageModel, system: str | None, read: Callable[[], str | None], **parameters: object
-) -> None:
-    """Answer what `read` returns until it returns None. Ctrl-C stops the answer, not the chat."""
+) -> list[Message]:
+    """Answer what `read` returns until it returns None. Ctrl-C stops the answer, not the chat.
+
+    Returns the conversation as it stood at the end.
+    """
     console.print(str(_HELP), style="dim")
     opening = [Message(role="system", content=system)] if system else []
     messages = list(opening)
@@ -35,6 +38,7 @@ def run_chat(
             console.print(str(_HELP), style="dim")
         elif line:
             messages = _turn(model, [*messages, Message(role="user", content=line)], parameters)
+    return messages
 
 
 def _turn(model: LanguageModel, messages: list[Message], parameters: dict[str, object]) -> list[Message]:

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from hanlin.base.errors import CheckpointError
+from hanlin.base.errors import CheckpointError, NewerFormatError
 from hanlin.base.language import Text
 from hanlin.base.manifest import Manifest, read_manifest, verify_files
 from hanlin.base.progress import console
@@ -12,14 +12,19 @@ from hanlin.base.progress import console
 def current_manifest(
     folder: Path, kind: str, config: dict[str, Any], inputs: dict[str, str]
 ) -> Manifest | None:
-    """The manifest of `folder` if it was made from exactly this and is undamaged, else None; says why not."""
+    """The manifest of `folder` if it was made from exactly this and is undamaged, else None; says why not.
+
+    Raises `NewerFormatError`: what a newer Hanlin made is not made again over it.
+    """
     if not folder.exists():
         return None
     try:
         manifest = read_manifest(folder, kind)
         verify_files(folder, manifest)
+    except NewerFormatError:
+        raise
     except CheckpointError as error:
-        console.print(str(error.problem))
+        console.print(str(error.problem), highlight=False, markup=False)
         return None
     changed = differences(
         {"config": manifest.config, "inputs": manifest.inputs}, {"config": config, "inputs": inputs}

@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from hanlin.base.device import choose_compute
+from hanlin.base.errors import CheckpointError
 from hanlin.base.files import atomic_folder, write_text
-from hanlin.base.language import speaks_chinese
+from hanlin.base.language import Text, speaks_chinese
 from hanlin.base.lock import locked
 from hanlin.base.manifest import Manifest, read_manifest, write_manifest
 from hanlin.batches.store import TokenStore
@@ -45,11 +46,32 @@ def current_evaluate(recipe: Recipe) -> Manifest | None:
 
 
 def _inputs(recipe: Recipe) -> dict[str, str]:
+    """Fingerprints of model and tokens; `CheckpointError` if they, or the corpus, come from different runs.
+
+    Another split could hold texts that the model was trained on, and other texts have other bytes.
+    """
     places = recipe.places
-    return {
-        "model": required_manifest(places.model, "model", "pretrain").fingerprint,
-        "tokens": required_manifest(places.tokens, "token store", "pretrain").fingerprint,
-    }
+    model = required_manifest(places.model, "model", "pretrain")
+    tokens = required_manifest(places.tokens, "token store", "pretrain")
+    corpus = required_manifest(places.corpus, "corpus", "corpus")
+    if tokens.inputs.get("corpus") != corpus.fingerprint:
+        raise _of_another_run(places.tokens, places.corpus)
+    if model.inputs.get("tokens") != tokens.fingerprint:
+        raise _of_another_run(places.model, places.tokens)
+    return {"model": model.fingerprint, "tokens": tokens.fingerprint}
+
+
+def _of_another_run(made: Path, source: Path) -> CheckpointError:
+    return CheckpointError(
+        Text(
+            f"{made} was not made from {source} as it is now.",
+            f"{made} 不是由现在的 {source} 得来的。",
+        ),
+        Text(
+            "Go back to the settings of that run, or run all stages of this recipe: hanlin run.",
+            "请恢复当时的设置，或用此配方运行所有阶段：hanlin run。",
+        ),
+    )
 
 
 def _examine(recipe: Recipe, folder: Path) -> None:
@@ -71,7 +93,7 @@ def read_samples(folder: Path) -> list[Sample]:
     """The samples of an examination folder."""
     return [
         Sample.model_validate_json(line)
-        for line in (folder / "samples.jsonl").read_text("utf-8").splitlines()
+        for line in (folder / "samples.jsonl").read_text("utf-8").split("\n")[:-1]
     ]
 
 
@@ -94,7 +116,8 @@ def write_run_report(recipe: Recipe) -> None:
         configuration=recipe.model_dump(mode="json"),
         lineage=lineage,
         curves=[
-            json.loads(line) for line in (places.pretrain / "metrics.jsonl").read_text("utf-8").splitlines()
+            json.loads(line)
+            for line in (places.pretrain / "metrics.jsonl").read_text("utf-8").split("\n")[:-1]
         ],
         corpus=_json(places.corpus / "report.json"),
         tokenizer=_json(places.tokenizer / "report.json"),

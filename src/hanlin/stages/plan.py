@@ -6,13 +6,15 @@ import psutil
 import torch
 
 from hanlin.base.device import choose_compute, measure_peak_flops
-from hanlin.base.errors import CheckpointError
+from hanlin.base.errors import CheckpointError, ConfigError
 from hanlin.base.language import Text
 from hanlin.batches.store import TokenStore
 from hanlin.model import count
+from hanlin.model.config import CoreConfig
 from hanlin.objective.causal import Causal
 from hanlin.stages.pretrain import model_config
 from hanlin.stages.recipe import Recipe
+from hanlin.trainer.config import PretrainConfig
 from hanlin.trainer.trial import run_trial
 
 
@@ -41,7 +43,10 @@ class Plan:
 
 
 def make_plan(recipe: Recipe) -> Plan:
-    """Count what can be counted, and measure three real steps for the rest."""
+    """Count what can be counted, and measure three real steps for the rest.
+
+    Raises `ConfigError` when the weights with their gradients and optimizer state alone are larger than the memory.
+    """
     config = recipe.pretrain
     compute = choose_compute(config.device, config.precision)
     store = _store(recipe)
@@ -49,17 +54,18 @@ def make_plan(recipe: Recipe) -> Plan:
     core = (
         model_config(recipe, store) if store else recipe.model.model_copy(update={"vocab_size": vocab_size})
     )
-    peak = measure_peak_flops(compute)
-    with torch.random.fork_rng():
-        trial = run_trial(core, Causal(), config, compute)
-    step_tokens = config.batch_rows * core.window
-    flops = count.training_flops_per_token(core, core.window)
     on_gpu = compute.device.type == "cuda"
     machine = (
         torch.cuda.get_device_properties(compute.device).total_memory
         if on_gpu
         else psutil.virtual_memory().total
     )
+    _require_room(core, config, machine)
+    peak = measure_peak_flops(compute)
+    with torch.random.fork_rng():
+        trial = run_trial(core, Causal(), config, compute)
+    step_tokens = config.batch_rows * core.window
+    flops = count.training_flops_per_token(core, core.window)
     parts = {
         "weights": trial.weight_bytes,
         "gradients": trial.weight_bytes,
@@ -113,6 +119,26 @@ def plan_lines(plan: Plan) -> list[str]:
 def plan_values(plan: Plan) -> dict[str, object]:
     """The plan as JSON."""
     return {**asdict(plan), "fits": plan.fits}
+
+
+def _require_room(core: CoreConfig, config: PretrainConfig, machine: int) -> None:
+    """The least that training holds, in float32: weight, gradient, and one value of Muon or two of AdamW."""
+    least = 4 * count.parameters(core) * (4 if config.optimizer == "adamw" else 3)
+    if least < machine:
+        return
+    gib = 2**30
+    raise ConfigError(
+        Text(
+            f"A model of {count.parameters(core):,} parameters needs at least {least / gib:,.1f} GiB to train; "
+            f"there are {machine / gib:,.1f} GiB.",
+            f"{count.parameters(core):,} 个参数的模型训练至少需要 {least / gib:,.1f} GiB 内存，"
+            f"这里只有 {machine / gib:,.1f} GiB。",
+        ),
+        Text(
+            "Lower model.width, model.layers or the vocabulary.",
+            "请减小 model.width、model.layers 或词表。",
+        ),
+    )
 
 
 def _store(recipe: Recipe) -> TokenStore | None:

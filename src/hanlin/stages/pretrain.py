@@ -70,9 +70,7 @@ def run_pretrain(recipe: Recipe, fresh: bool = False) -> Manifest:
     if done is not None:
         return done
     with locked(recipe.folder):
-        if fresh:
-            shutil.rmtree(recipe.places.pretrain, ignore_errors=True)
-        return _Run(recipe, store).train()
+        return _Run(recipe, store).train(fresh)
 
 
 def current_pretrain(recipe: Recipe) -> Manifest | None:
@@ -116,9 +114,11 @@ class _Run:
         self.tokenizer = Tokenizer.load(recipe.places.tokenizer)
         self.compute: Compute = choose_compute(self.config.device, self.config.precision)
 
-    def train(self) -> Manifest:
-        """Train to the end and write the model; see `run_pretrain`."""
+    def train(self, fresh: bool) -> Manifest:
+        """Train to the end and write the model; see `run_pretrain`. Nothing is deleted for a run that cannot begin."""
         rows, held_out = self._rows()
+        if fresh:
+            shutil.rmtree(self.folder, ignore_errors=True)
         state = self._state()
         ending = self._loop(state, rows, held_out)
         if ending == "interrupted":
@@ -175,8 +175,9 @@ class _Run:
                     f"{self.folder} 中是另一次训练的检查点：\n  {lines}",
                 ),
                 Text(
-                    "Restore those settings to go on with it, set another folder=..., or give --fresh to delete it.",
-                    "请恢复上述设置以继续该训练，或另设 folder=……，或用 --fresh 删除它。",
+                    "Restore those settings to go on with it, set another folder=..., or delete it: "
+                    "hanlin pretrain RECIPE --fresh",
+                    "请恢复上述设置以继续该训练，或另设 folder=……，或删除它：hanlin pretrain 配方 --fresh",
                 ),
             )
 

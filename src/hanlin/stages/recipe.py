@@ -2,13 +2,13 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, model_validator
 
 from hanlin.base.config import Settings, read_settings
 from hanlin.checkpoint.defaults import GenerationDefaults
-from hanlin.corpus.config import CorpusConfig
+from hanlin.corpus.config import CorpusConfig, FilesSource
 from hanlin.evaluate.config import EvaluateConfig
 from hanlin.model.config import CoreConfig
 from hanlin.serve.config import ServeConfig
@@ -41,6 +41,20 @@ class Recipe(Settings):
     """How it is examined."""
     serve: ServeConfig = ServeConfig()
     """How it is served."""
+
+    @model_validator(mode="after")
+    def _reads_nothing_of_its_own(self) -> Self:
+        for source in self.corpus.sources:
+            root = Path(source.path).expanduser().resolve() if isinstance(source, FilesSource) else None
+            if root is None or not self.folder.resolve().is_relative_to(root):
+                continue
+            inside = self.folder.resolve().relative_to(root)
+            if not any(part.startswith(".") for part in inside.parts):
+                raise ValueError(
+                    f"folder {self.folder} lies inside the source {root}: the corpus would read what the run "
+                    "wrote; choose a folder outside of it"
+                )
+        return self
 
     @property
     def places(self) -> "Places":

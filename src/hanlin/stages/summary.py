@@ -1,5 +1,9 @@
 """What a finished run prints: where everything is, samples, the examination, and how to go on."""
 
+import shutil
+import sys
+from pathlib import Path
+
 from hanlin.base.language import Text
 from hanlin.evaluate.results import Difference, read_results
 from hanlin.stages.evaluate import read_samples
@@ -28,7 +32,7 @@ def summary_lines(recipe: Recipe) -> list[str]:
             f"  {name:<12} {figures.bits_per_byte:.3f}{spread}   perplexity {figures.perplexity:,.1f}"
         )
     lines += [_difference(difference) for difference in examination.differences]
-    folder = recipe.folder
+    folder, program = recipe.folder, _program()
     lines += [
         "",
         str(Text("Where everything is", "所在位置")),
@@ -38,11 +42,19 @@ def summary_lines(recipe: Recipe) -> list[str]:
         f"  {Text('metrics    ', '训练记录')} {places.pretrain / 'metrics.jsonl'}",
         "",
         str(Text("Go on", "接下来")),
-        f'  hanlin generate {folder} "..."',
-        f"  hanlin chat {folder}",
-        f"  hanlin serve {folder}        {Text('then open http://127.0.0.1:8000', '然后打开 http://127.0.0.1:8000')}",
+        f'  {program} generate {folder} "..."',
+        f"  {program} chat {folder}",
+        f"  {program} serve {folder}        {Text('then open http://127.0.0.1:8000', '然后打开 http://127.0.0.1:8000')}",
     ]
     return lines
+
+
+def _program() -> str:
+    """How the user can call us: by name if a shell finds it, else by the path of the command beside this Python."""
+    beside = Path(sys.executable).with_name("hanlin")
+    if shutil.which("hanlin") or not beside.exists():
+        return "hanlin"
+    return str(beside.relative_to(Path.cwd()) if beside.is_relative_to(Path.cwd()) else beside)
 
 
 def _difference(difference: Difference) -> str:

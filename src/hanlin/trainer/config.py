@@ -1,11 +1,13 @@
 """Settings of a training run: the `pretrain:` section of a recipe."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
 from hanlin.base.config import Settings
 from hanlin.base.device import DeviceName, PrecisionName
+
+Average = Annotated[float, Field(ge=0, lt=1)]
 
 
 class PretrainConfig(Settings):
@@ -27,7 +29,7 @@ class PretrainConfig(Settings):
     """Peak learning rate of Muon, whose updates have the root mean square of AdamW's."""
     weight_decay: float = Field(0.1, ge=0)
     """Decoupled decay of matrices; embeddings, norms and biases have none."""
-    betas: tuple[float, float] = (0.9, 0.95)
+    betas: tuple[Average, Average] = (0.9, 0.95)
     """AdamW's averages of gradient and squared gradient."""
     momentum: float = Field(0.95, ge=0, lt=1)
     """Muon's momentum."""
@@ -53,7 +55,7 @@ class PretrainConfig(Settings):
     """Stop after so many validations without a new best; default: never."""
     on_nonfinite: Literal["stop", "skip"] = "stop"
     """When loss or gradient is not finite: stop before the update, or leave that update out and count it."""
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, lt=2**63)
     """Seed of weights, order and dropout."""
     device: DeviceName = "auto"
     """Where to train."""

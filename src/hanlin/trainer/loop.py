@@ -41,6 +41,8 @@ def train(
     `save` is called with the state on its cadence, at each new best, at the end and when interrupted.
     Raises `TrainingError` at a step that is not finite (no weight changed by it), `DiskError` from `save`.
     """
+    if _is_exhausted(state, config):  # it had stopped early, and was killed before it was finished
+        return "early stop"
     model = state.model.train()
     stream = rows.stream(state.loader)
     meter = _Meter(state, rows.length, peak_flops)
@@ -80,7 +82,7 @@ def train(
                     sink.write(state.step, metrics)
                 _show(bar, task, state, metrics)
             improved = validate and _note_validation(state, float(metrics["valid_loss"]))
-            exhausted = validate and config.patience is not None and state.stale >= config.patience
+            exhausted = validate and _is_exhausted(state, config)
             if improved or last or exhausted or interrupt.requested or state.step % config.save_every == 0:
                 save(state)
                 meter.restart(state)
@@ -98,6 +100,11 @@ def _note_validation(state: TrainState, loss: float) -> bool:
         return True
     state.stale += 1
     return False
+
+
+def _is_exhausted(state: TrainState, config: PretrainConfig) -> bool:
+    """Whether so many validations brought no new best that the run stops early."""
+    return config.patience is not None and state.stale >= config.patience
 
 
 def _show(bar: Progress, task: int, state: TrainState, metrics: dict[str, float]) -> None:

@@ -69,9 +69,9 @@ def _not_finite(model: Decoder, loss: float) -> TrainingError:
             f"这一步出现非有限值（损失 {loss}，最先见于 {where}）；权重未作任何改动。",
         ),
         Text(
-            "Lower learning_rate and muon_learning_rate, lengthen warmup, or set pretrain.on_nonfinite=skip; "
-            "the last checkpoint is kept and the same command resumes from it.",
-            "请降低 learning_rate 与 muon_learning_rate、延长 warmup，或设 pretrain.on_nonfinite=skip；"
-            "最近的检查点仍在，同一命令会从那里继续。",
+            "Lower learning_rate and muon_learning_rate, lengthen warmup, or set pretrain.on_nonfinite=skip, and "
+            "train anew in another folder=... or with `hanlin pretrain RECIPE --fresh`. The last checkpoint is kept.",
+            "请降低 learning_rate 与 muon_learning_rate、延长 warmup，或设 pretrain.on_nonfinite=skip，然后另设 "
+            "folder=……，或用 `hanlin pretrain 配方 --fresh` 重新训练。最近的检查点仍在。",
         ),
     )

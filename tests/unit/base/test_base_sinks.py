@@ -1,5 +1,9 @@
 import json
+from pathlib import Path
 
+import pytest
+
+from hanlin.base.errors import DiskError
 from hanlin.base.sinks import ConsoleSink, JsonlSink, TensorBoardSink
 
 
@@ -56,3 +60,12 @@ def test_tensorboard_files_hold_the_numbers(tmp_path):
 def test_the_console_gets_no_line_on_standard_output(capsys):
     ConsoleSink().write(3, {"loss": 2.123456})
     assert capsys.readouterr().out == ""
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+def test_a_full_disk_is_told_as_one(tmp_path):
+    sink = JsonlSink(tmp_path / "metrics.jsonl", 0)
+    sink._file.close()
+    sink._file = open("/dev/full", "w", encoding="utf-8")  # noqa: SIM115 - it cannot be flushed, so not closed
+    with pytest.raises(DiskError, match=r"metrics\.jsonl: No space left"):
+        sink.write(1, {"loss": 2.5})

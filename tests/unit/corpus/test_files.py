@@ -1,5 +1,6 @@
 import gzip
 import json
+import os
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -7,9 +8,10 @@ import pytest
 import zstandard
 
 from hanlin.base.errors import DataError
-from hanlin.corpus.config import FilesSource
+from hanlin.corpus.config import CorpusConfig, FilesSource
 from hanlin.corpus.files import read_files
 from hanlin.corpus.intake import Intake
+from hanlin.corpus.sources import inputs_fingerprint
 
 TEXTS = ["First text.", "第二篇，有逗号。", 'Third "quoted"\nwith a line break.']
 
@@ -185,3 +187,25 @@ def test_json_of_one_object_a_line_and_broken_json(tmp_path):
     (tmp_path / "broken.json").write_text('[{"text": "one"},\n{"text": ]', "utf-8")
     with pytest.raises(DataError, match=r"broken\.json:2"):
         read(tmp_path / "broken.json")
+
+
+def test_names_that_are_not_utf8_are_told_byte_by_byte(tmp_path):
+    name = os.fsencode(tmp_path) + "/文.txt".encode("gb18030")  # as old archives from Windows unpack
+    try:
+        with open(name, "wb") as file:
+            file.write("正文。".encode())
+    except OSError:
+        pytest.skip("this file system takes only UTF-8 names")
+    source = FilesSource(path=str(tmp_path))
+    (raw,) = read_files(source, Intake("x"))
+    assert raw.source == f"{tmp_path.as_posix()}/\\xce\\xc4.txt"
+    assert len(inputs_fingerprint(CorpusConfig(sources=(source,)))) == 16
+
+
+def test_nesting_without_end_is_a_malformed_record(tmp_path):
+    (tmp_path / "a.jsonl").write_text("[" * 200_000 + "\n" + json.dumps({"text": "kept"}) + "\n")
+    with pytest.raises(DataError, match=r"a\.jsonl:1"):
+        read(tmp_path / "a.jsonl")
+    texts, intake = read(tmp_path / "a.jsonl", on_error="skip")
+    assert texts == ["kept"]
+    assert intake.troubles["malformed record"] == 1

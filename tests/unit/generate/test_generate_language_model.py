@@ -1,5 +1,8 @@
 """What `hanlin.load` returns: completions, streams, conversations, log-probabilities, and clear refusals."""
 
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -7,6 +10,7 @@ import torch
 
 from hanlin.base.errors import CheckpointError, RequestError
 from hanlin.base.records import Message
+from hanlin.generate.generation import Piece
 from hanlin.generate.language_model import LanguageModel, load
 from hanlin.generate.scoring import token_log_probabilities
 
@@ -171,3 +175,26 @@ def test_nothing_to_score(language_model: LanguageModel) -> None:
         with pytest.raises(RequestError, match="no token"):
             language_model.logprob(*arguments)
     assert language_model.logprob("t", "e") < 0
+
+
+def test_a_text_that_ended_in_the_step_of_another_thread_is_whole(
+    language_model: LanguageModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = language_model.generate("The", seed=1, max_new_tokens=2)
+    mine = language_model.stream("The", seed=1, max_new_tokens=2)
+    text = next(mine).text
+    step, stepped = language_model.engine.step, threading.Event()
+
+    def slow_step() -> list[Piece]:
+        pieces = step()
+        stepped.set()
+        time.sleep(0.1)  # mine has ended now, and its last piece is not yet in its mailbox
+        return pieces
+
+    monkeypatch.setattr(language_model.engine, "step", slow_step)
+    with ThreadPoolExecutor(1) as pool:
+        other = pool.submit(language_model.generate, "The", seed=2, max_new_tokens=2)
+        assert stepped.wait(30)
+        (last,) = mine
+        assert (text + last.text, last.finish_reason) == (expected.text, "length")
+        assert other.result().finish_reason == "length"

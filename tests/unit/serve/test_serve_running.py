@@ -12,7 +12,6 @@ from pathlib import Path
 
 import httpx2
 import pytest
-from serving import SONG, Running, running
 
 from hanlin.base.errors import ConfigError
 from hanlin.generate.language_model import LanguageModel
@@ -20,6 +19,7 @@ from hanlin.serve.batcher import Batcher
 from hanlin.serve.config import ServeConfig
 from hanlin.serve.metrics import Metrics
 from hanlin.serve.server import open_listener
+from serving import SONG, Running, running
 
 LONG = {"model": "little", "prompt": SONG, "max_tokens": 8000, "temperature": 0}
 
@@ -206,7 +206,7 @@ def test_taken_port_is_told_before_anything_is_loaded():
             open_listener(ServeConfig(port=port))
     assert str(port) in caught.value.problem.en
     assert str(port) in caught.value.problem.zh
-    assert "serve.port" in caught.value.remedy.en
+    assert "(port=8001" in caught.value.remedy.en  # as `hanlin serve` takes it
     with pytest.raises(ConfigError):
         open_listener(ServeConfig(host="192.0.2.1"))
 

@@ -5,9 +5,9 @@ from typing import Any
 
 import httpx2
 import pytest
-from serving import WINDOW, Running, running
 
 from hanlin.generate.language_model import LanguageModel
+from serving import WINDOW, Running, running
 
 COMPLETION = {"model": "little", "prompt": "Row", "max_tokens": 4}
 CHAT = {"model": "little", "messages": [{"role": "user", "content": "你好"}], "max_tokens": 4}
@@ -104,6 +104,7 @@ def test_completion_parameters(server: Running, change: dict, param: str, code: 
     ("change", "param", "code"),
     [
         ({"messages": []}, "messages", "invalid_value"),
+        ({"messages": CHAT["messages"] * 2049}, "messages", "invalid_value"),
         ({"messages": "hello"}, "messages", "invalid_type"),
         ({"messages": [{"role": "robot", "content": "x"}]}, "messages[0].role", "invalid_value"),
         ({"messages": [{"role": "user"}]}, "messages[0].content", "missing_required_parameter"),

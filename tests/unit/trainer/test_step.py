@@ -172,6 +172,9 @@ def test_patience_ends_a_run_that_no_longer_improves() -> None:
     assert ending == "early stop"
     assert state.step < 500
     assert saved[-1] == state.step
+    step = state.step
+    again, _, saved = run_loop(config, state, tokens)  # as after a kill between the last save and the end
+    assert (again, state.step, saved) == ("early stop", step, [])
 
 
 def test_validation_is_the_mean_over_tokens_and_leaves_the_model_training() -> None:

@@ -1,0 +1,73 @@
+"""What the wiring of stages checks before it lets anything run."""
+
+from pathlib import Path
+
+import pytest
+
+from hanlin.base.errors import CheckpointError, ConfigError
+from hanlin.base.files import atomic_folder
+from hanlin.base.manifest import Manifest, write_manifest
+from hanlin.evaluate.results import Sample
+from hanlin.stages.evaluate import current_evaluate, read_samples
+from hanlin.stages.plan import make_plan
+from hanlin.stages.recipe import Recipe, read_recipe
+
+
+def make_recipe(folder: Path, *overrides: str) -> Recipe:
+    (folder / "texts").mkdir(exist_ok=True)
+    (folder / "recipe.yaml").write_text(
+        f"folder: {folder / 'run'}\ncorpus: {{sources: [{folder / 'texts'}]}}\n", "utf-8"
+    )
+    return read_recipe(folder / "recipe.yaml", overrides)
+
+
+def make_stage(folder: Path, kind: str, content: str, **inputs: str) -> Manifest:
+    with atomic_folder(folder) as fresh:
+        (fresh / "content").write_text(content, "utf-8")
+        return write_manifest(fresh, kind, {}, inputs)
+
+
+def test_only_what_belongs_together_is_examined(tmp_path: Path) -> None:
+    recipe = make_recipe(tmp_path)
+    places = recipe.places
+    corpus = make_stage(places.corpus, "corpus", "first")
+    tokens = make_stage(places.tokens, "token store", "first", corpus=corpus.fingerprint)
+    make_stage(places.model, "model", "first", tokens=tokens.fingerprint)
+    assert current_evaluate(recipe) is None
+
+    other = make_stage(places.corpus, "corpus", "second")
+    with pytest.raises(CheckpointError, match="tokens was not made from"):
+        current_evaluate(recipe)
+    make_stage(places.tokens, "token store", "second", corpus=other.fingerprint)
+    with pytest.raises(CheckpointError, match="model was not made from"):
+        current_evaluate(recipe)
+
+
+def test_samples_may_hold_any_line_end(tmp_path: Path) -> None:
+    sample = Sample(prompt="a\u2028b", continuation="c\x85d\ne")
+    (tmp_path / "samples.jsonl").write_text(sample.model_dump_json() + "\n", "utf-8")
+    assert read_samples(tmp_path) == [sample]
+
+
+def test_a_model_larger_than_the_memory_is_refused_before_it_takes_it(tmp_path: Path) -> None:
+    recipe = make_recipe(tmp_path, "model.width=65536", "model.layers=1000", "model.heads=64")
+    with pytest.raises(ConfigError, match="GiB to train"):
+        make_plan(recipe)
+
+
+@pytest.mark.parametrize("source", ["", "run", "run/corpus/.."])
+def test_a_run_does_not_read_what_it_wrote(tmp_path: Path, source: str) -> None:
+    with pytest.raises(ConfigError, match="would read what the run wrote"):
+        make_recipe(tmp_path, f"corpus.sources=[{tmp_path / source}]")
+    assert make_recipe(tmp_path, f"corpus.sources=[{tmp_path / 'texts'}]").folder == tmp_path / "run"
+    assert make_recipe(tmp_path, f"corpus.sources=[{tmp_path}]", f"folder={tmp_path / '.run'}")
+
+
+@pytest.mark.parametrize(
+    "override",
+    ["pretrain.betas=[1.5,2]", "evaluate.seed=-1", "corpus.split.seed=99999999999999999999",
+     "pretrain.seed=99999999999999999999"],
+)  # fmt: skip
+def test_values_that_a_library_would_refuse_later_are_refused_at_once(tmp_path: Path, override: str) -> None:
+    with pytest.raises(ConfigError, match=override.partition("=")[0].replace(".", r"\.")):
+        make_recipe(tmp_path, override)
