@@ -107,3 +107,21 @@ def _replace(path: Path, old: str, new: str) -> None:
     text = path.read_text("utf-8")
     assert old in text
     path.write_text(text.replace(old, new), "utf-8")
+
+
+def test_a_split_that_a_later_stage_needs_is_asked_for_before_the_first(workplace: Path) -> None:
+    says = ("corpus.split.test is 0", "evaluate needs")
+    refused(workplace, "run", "recipe.yaml", "corpus.split.test=0", says=says)
+    says = ("corpus.split.valid is 0", "pretrain needs")
+    refused(workplace, "run", "recipe.yaml", "corpus.split.valid=0", says=says)
+    assert not (workplace / "run").exists()
+
+
+def test_a_changed_corpus_does_not_orphan_a_training_run(workplace: Path) -> None:
+    done = command("run", "recipe.yaml", "pretrain.steps=6", "--to", "pretrain", cwd=workplace)
+    assert done.returncode == 0, done.stderr
+    before = (workplace / "run/corpus/hanlin.json").read_bytes()
+    (workplace / "texts" / "more.txt").write_text("More text that was not there before. " * 20, "utf-8")
+    says = ("run/corpus would be made anew", "run/pretrain holds a training run")
+    refused(workplace, "run", "recipe.yaml", "pretrain.steps=6", says=says)
+    assert (workplace / "run/corpus/hanlin.json").read_bytes() == before

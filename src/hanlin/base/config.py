@@ -183,11 +183,45 @@ def _describe(
         return Text(f"{place}: unknown key '{key}'.{hint_en}", f"{place}：未知的键“{key}”。{hint_zh}")
     if detail["type"] == "missing":
         return Text(f"{place}: '{key}' is missing.", f"{place}：缺少“{key}”。")
-    reason = detail["msg"].removeprefix("Value error, ")
+    reason, reason_zh = _reason(detail)
     return Text(
         f"{place}: {key}: {reason} (got {detail['input']!r:.80})" if key else f"{place}: {reason}",
-        f"{place}：{key}：{reason}（得到 {detail['input']!r:.80}）" if key else f"{place}：{reason}",
+        f"{place}：{key}：{reason_zh}（得到 {detail['input']!r:.80}）" if key else f"{place}：{reason_zh}",
     )
+
+
+_REASONS_ZH = {
+    "int_type": "应为整数",
+    "int_parsing": "应为整数",
+    "int_from_float": "应为整数",
+    "float_type": "应为数字",
+    "float_parsing": "应为数字",
+    "bool_type": "应为 true 或 false",
+    "bool_parsing": "应为 true 或 false",
+    "string_type": "应为文本",
+    "tuple_type": "应为列表",
+    "too_short": "至少要有 {min_length} 项",
+    "string_too_short": "至少要有 {min_length} 个字符",
+    "greater_than": "应大于 {gt}",
+    "greater_than_equal": "应不小于 {ge}",
+    "less_than": "应小于 {lt}",
+    "less_than_equal": "应不大于 {le}",
+    "literal_error": "应为 {expected}",
+}
+
+
+def _reason(detail: ErrorDetails) -> tuple[str, str]:
+    """What is wrong with a value, in English and Chinese; the words of our own validators stay as they are."""
+    if detail["type"] == "model_type":
+        return (
+            "must be `key: value` settings; leave the key out for the defaults",
+            "应为若干“键: 值”设置；要用默认值请去掉该键",
+        )
+    if detail["type"] == "path_type":
+        return "must be a path, written as text", "应为写作文本的路径"
+    reason = detail["msg"].removeprefix("Value error, ")
+    values = {name: str(value).replace(" or ", " 或 ") for name, value in detail.get("ctx", {}).items()}
+    return reason, _REASONS_ZH.get(detail["type"], "").format(**values) or reason
 
 
 def _place(

@@ -42,7 +42,7 @@ def choose_compute(device: DeviceName = "auto", precision: PrecisionName = "auto
     on CPUs without native support are hundreds of times slower than float32.
     """
     available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    name = device if device != "auto" else next(n for n in ("cuda", "mps", "cpu") if available[n])
+    name = device if device != "auto" else "cuda" if available["cuda"] else "cpu"
     if not available[name]:
         raise ConfigError(
             Text(f"device '{name}' is not available on this machine.", f"这台机器上没有设备“{name}”。"),

@@ -10,6 +10,10 @@ from hanlin.base.language import Text
 from hanlin.base.progress import console
 
 
+class Interrupted(KeyboardInterrupt):
+    """The user stopped the work; everything is saved, and the user has been told how to go on."""
+
+
 class Interrupt:
     """Whether someone has asked the work to stop."""
 

@@ -1,9 +1,14 @@
 """The peak memory of a piece of work: of this process on a CPU, of torch's allocator on a GPU."""
 
+import contextlib
 import threading
+from collections.abc import Iterator
 
 import psutil
 import torch
+
+from hanlin.base.errors import TrainingError
+from hanlin.base.language import Text
 
 _SECONDS_BETWEEN_LOOKS = 0.002
 
@@ -14,6 +19,27 @@ def used_bytes(device: torch.device) -> int:
         return torch.cuda.memory_allocated(device)
     resident: int = psutil.Process().memory_info().rss
     return resident
+
+
+@contextlib.contextmanager
+def memory_errors() -> Iterator[None]:
+    """Turn torch's failure to get memory into a `TrainingError` that says what makes a run smaller."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        refused = isinstance(error, MemoryError | torch.OutOfMemoryError)
+        if not refused and "can't allocate memory" not in str(error):
+            raise
+        reason = (
+            str(error).partition("DefaultCPUAllocator: ")[2] or str(error) or "out of memory"
+        ).splitlines()[0]
+        raise TrainingError(
+            Text(f"The memory of this machine is not enough: {reason}", f"本机内存不足：{reason}"),
+            Text(
+                "Lower pretrain.micro_rows, pretrain.batch_rows, model.window or the size of the model.",
+                "请减小 pretrain.micro_rows、pretrain.batch_rows、model.window 或模型规模。",
+            ),
+        ) from error
 
 
 class PeakMemory:

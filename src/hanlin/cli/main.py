@@ -1,5 +1,6 @@
 """`hanlin <verb>`: every verb reads its arguments here and calls its stage, imported when called."""
 
+import io
 import json
 import os
 import sys
@@ -10,6 +11,7 @@ from cyclopts import App, Parameter
 
 from hanlin import __version__
 from hanlin.base.errors import HanlinError
+from hanlin.base.interrupt import Interrupted
 from hanlin.base.language import Text
 from hanlin.base.progress import console
 
@@ -150,8 +152,9 @@ def generate(
             completion = loaded.generate(prompt, **given)
             print(_json({"prompt": prompt, **asdict(completion)}, indent=None))
             continue
+        pieces = loaded.stream(prompt, **given)  # wrong input raises here, before anything is written
         sys.stdout.write(prompt)
-        for piece in loaded.stream(prompt, **given):
+        for piece in pieces:
             sys.stdout.write(piece.text)
             sys.stdout.flush()
         sys.stdout.write("\n")
@@ -219,13 +222,26 @@ def doctor(*, json: Json = False) -> None:
 
 def main() -> None:
     """Entry point: a user's mistake is two sentences and exit code 2, never a traceback."""
+    # Bytes on standard input that are no characters reach the tokenizer, which says so, instead of ending in a traceback.
+    if isinstance(sys.stdin, io.TextIOWrapper):
+        sys.stdin.reconfigure(errors="surrogateescape")
     try:
         app()
     except HanlinError as error:
         console.print("hanlin: ", end="", style="bold red")
         console.print(str(error), markup=False, soft_wrap=True)
         sys.exit(error.exit_code)
+    except Interrupted:
+        sys.exit(130)
     except KeyboardInterrupt:
+        console.print(
+            str(
+                Text(
+                    "Stopped. What was finished is kept; the same command goes on after it.",
+                    "已停止。已完成的都还在；再次运行同一命令会从其后继续。",
+                )
+            )
+        )
         sys.exit(130)
     except BrokenPipeError:
         # Whoever read our output has gone (`| head`); Python would complain once more when it flushes.

@@ -1,6 +1,5 @@
 """The corpus stage: sources -> normalise -> filter -> language -> scrub -> duplicates -> split -> shards and report."""
 
-import importlib.metadata
 import json
 import time
 from collections import Counter
@@ -20,7 +19,7 @@ from hanlin.corpus.config import CorpusConfig
 from hanlin.corpus.intake import Intake, Raw
 from hanlin.corpus.keeping import Keeping
 from hanlin.corpus.shards import ShardWriter
-from hanlin.corpus.sources import inputs_fingerprint, open_intakes, read_sources
+from hanlin.corpus.sources import inputs_fingerprint, installed_version, open_intakes, read_sources
 from hanlin.corpus.spill import Spill
 from hanlin.corpus.split import check_splits, choose_split
 
@@ -120,7 +119,13 @@ def _require_documents(spill: Spill, intakes: list[Intake], cleaning: Cleaning) 
 
 def _reasons(cleaning: Cleaning, before: str) -> str:
     """Why documents were dropped, the most frequent reason first."""
-    reasons = sum((step.reasons for step in cleaning.steps), Counter[str]())
+    reasons = Counter(
+        {
+            name: int(entry["count"])
+            for step in (cleaning.filtered, cleaning.languages)
+            for name, entry in step.reasons.items()
+        }
+    )
     return before * bool(reasons) + ", ".join(f"{name} {count:,}" for name, count in reasons.most_common(5))
 
 
@@ -154,7 +159,7 @@ def _report(intakes: list[Intake], cleaning: Cleaning, keeping: Keeping, totals:
             _source_report(index, intake, totals, characters) for index, intake in enumerate(intakes)
         ],
         "steps": [step.as_report() for step in (*cleaning.steps, *keeping.steps)],
-        "libraries": {name: importlib.metadata.version(name) for name in _LIBRARIES},
+        "libraries": {name: installed_version(name) for name in _LIBRARIES},
     }
 
 

@@ -17,6 +17,7 @@ TEXT_FIELDS = (
     "text", "content", "body", "article", "document", "passage", "paragraphs", "story", "review", "sentence",
     "text_a", "正文", "内容", "文本", "文章", "评论", "review_body", "raw_content", "markdown",
 )  # fmt: skip
+_NO_OBJECT = Text("not a JSON object", "不是 JSON 对象")
 
 
 def read_jsonl(path: Path, source: FilesSource, intake: Intake) -> Iterator[str]:
@@ -28,10 +29,10 @@ def read_jsonl(path: Path, source: FilesSource, intake: Intake) -> Iterator[str]
         try:
             record = json.loads(line)
         except (ValueError, RecursionError) as error:
-            _malformed(path, number, intake, str(error))
+            _malformed(path, number, intake, _no_json(error))
             continue
         if not isinstance(record, dict):
-            _malformed(path, number, intake, "not a JSON object")
+            _malformed(path, number, intake, _NO_OBJECT)
             continue
         field = field or _choose_field(path, source, record.keys(), intake)
         yield from _text_of(path, number, record.get(field), field, record.keys(), intake)
@@ -46,15 +47,20 @@ def read_json(path: Path, source: FilesSource, intake: Intake) -> Iterator[str]:
     try:
         records = json.loads(whole_text(path, source.encoding, intake, LONGEST_JSON) or "[]")
     except (ValueError, RecursionError) as error:
-        _malformed(path, getattr(error, "lineno", 1), intake, str(error))
+        _malformed(path, getattr(error, "lineno", 1), intake, _no_json(error))
         return
     if not isinstance(records, list):
-        _malformed(path, 1, intake, "not an array of objects, nor one object a line")
+        _malformed(
+            path,
+            1,
+            intake,
+            Text("not an array of objects, nor one object a line", "既不是对象的数组，也不是每行一个对象"),
+        )
         return
     field: str | None = None
     for number, record in enumerate(records, 1):
         if not isinstance(record, dict):
-            _malformed(path, number, intake, "not a JSON object")
+            _malformed(path, number, intake, _NO_OBJECT)
             continue
         field = field or _choose_field(path, source, record.keys(), intake)
         yield from _text_of(path, number, record.get(field), field, record.keys(), intake)
@@ -96,7 +102,7 @@ def _read_table(
         except StopIteration:
             return
         except csv.Error as error:
-            _malformed(path, rows.line_num, intake, str(error))
+            _malformed(path, rows.line_num, intake, Text(str(error), f"表格有误（{error}）"))
             continue
         if header is None:
             header = row
@@ -104,7 +110,13 @@ def _read_table(
         elif len(row) != len(header):
             if row:
                 _malformed(
-                    path, rows.line_num, intake, f"{len(row)} columns where the header has {len(header)}"
+                    path,
+                    rows.line_num,
+                    intake,
+                    Text(
+                        f"{len(row)} columns where the header has {len(header)}",
+                        f"有 {len(row)} 列，而表头有 {len(header)} 列",
+                    ),
                 )
         else:
             yield row[column]
@@ -165,16 +177,32 @@ def _text_of(
     elif isinstance(value, list) and all(isinstance(item, str) for item in value):
         yield "\n".join(value)
     elif value is None:
-        _malformed(path, number, intake, f"no '{field}' among {', '.join(list(names)[:20])}")
+        listed = ", ".join(list(names)[:20])
+        _malformed(
+            path, number, intake, Text(f"no '{field}' among {listed}", f"没有“{field}”，现有字段：{listed}")
+        )
     else:
-        _malformed(path, number, intake, f"'{field}' is a {type(value).__name__}, not text")
+        kind = type(value).__name__
+        _malformed(
+            path, number, intake, Text(f"'{field}' is a {kind}, not text", f"“{field}”是 {kind}，不是文本")
+        )
 
 
-def _malformed(path: Path, number: int, intake: Intake, reason: str) -> None:
+def _no_json(error: ValueError | RecursionError) -> Text:
+    """Why a line or file is no JSON, with the column; the line stands before it."""
+    if isinstance(error, json.JSONDecodeError):
+        return Text(
+            f"not valid JSON: {error.msg}, column {error.colno}",
+            f"不是有效的 JSON（{error.msg}，第 {error.colno} 列）",
+        )
+    return Text(f"not valid JSON: {error}", f"不是有效的 JSON（{error}）")
+
+
+def _malformed(path: Path, number: int, intake: Intake, reason: Text) -> None:
     intake.trouble(
         path,
         number,
         "malformed record",
-        Text(f"{reason}.", f"{reason}。"),
+        Text(f"{reason.en}.", f"{reason.zh}。"),
         Text("Mend that record.", "请修改该条记录。"),
     )

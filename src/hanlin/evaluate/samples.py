@@ -6,6 +6,12 @@ from hanlin.evaluate.results import Sample
 from hanlin.generate.language_model import LanguageModel
 
 
+def check_prompts(model: LanguageModel, config: EvaluateConfig) -> None:
+    """Raise `RequestError` for a prompt that leaves no room in the model's window, before any long work."""
+    for prompt in config.prompts:
+        model.engine.check_prompt(model.tokenizer.encode_prompt(prompt))
+
+
 def write_samples(model: LanguageModel, config: EvaluateConfig) -> tuple[Sample, ...]:
     """Continue each of `config.prompts`; the same model, configuration and prompt give the same text.
 

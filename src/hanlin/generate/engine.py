@@ -29,7 +29,7 @@ class Engine:
     """Generates for up to `max_rows` requests at once; further ones wait in order.
 
     `submit`, `cancel` and `busy` may be called from any thread. `step` is for one thread at a time: whoever
-    drives the engine. The cache holds `max_rows` whole windows and is taken at the first step.
+    drives the engine. The cache grows with the requests that run at once, to at most `max_rows` whole windows.
     """
 
     def __init__(self, model: Decoder, tokenizer: Tokenizer, compute: Compute, max_rows: int = 8) -> None:
@@ -137,7 +137,7 @@ class Engine:
                 generation = self._waiting.popleft()
                 self._running.append(generation)
             row = len(self._running) - 1
-            self._storage().clear(row)
+            self._storage(row + 1).clear(row)
             self._sampling = None
             prompt_1T = torch.tensor([generation.prompt_ids], device=self.compute.device)
             if generation.parameters.repetition_penalty != 1:
@@ -191,10 +191,14 @@ class Engine:
         marks_V = torch.zeros(self.tokenizer.vocab_size, dtype=torch.bool, device=ids_T.device)
         return marks_V.scatter_(0, ids_T, True)
 
-    def _storage(self) -> KeyValueCache:
+    def _storage(self, rows: int = 1) -> KeyValueCache:
+        """The cache, grown (twofold, so that it is seldom) until it has `rows`."""
         if self._cache is None:
             config, compute = self.model.config, self.compute
-            self._cache = KeyValueCache(config, self.max_rows, self.window, compute.device, compute.precision)
+            self._cache = KeyValueCache(config, rows, self.window, compute.device, compute.precision)
+        held = len(self._cache.lengths_B)
+        if held < rows:
+            self._cache = self._cache.grown(min(self.max_rows, 2 * held))
         return self._cache
 
     def _abandon(self) -> None:

@@ -55,6 +55,18 @@ class KeyValueCache:
         self.values_LBGSD[:, target, :, :length] = self.values_LBGSD[:, source, :, :length]
         self.lengths_B[target] = length
 
+    def grown(self, rows: int) -> "KeyValueCache":
+        """A cache of more rows that begins with these."""
+        fresh = object.__new__(KeyValueCache)
+        L, held, G, S, D = self.keys_LBGSD.shape
+        for name in ("keys_LBGSD", "values_LBGSD"):
+            old = getattr(self, name)
+            new = old.new_zeros(L, rows, G, S, D)
+            new[:, :held] = old
+            setattr(fresh, name, new)
+        fresh.lengths_B = torch.cat((self.lengths_B, self.lengths_B.new_zeros(rows - held)))
+        return fresh
+
     def clear(self, row: int) -> None:
         """Forget one row."""
         self.lengths_B[row] = 0

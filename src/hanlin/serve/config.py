@@ -9,7 +9,7 @@ from hanlin.base.config import Settings
 
 
 class ServeConfig(Settings):
-    """Section `serve:` of a recipe."""
+    """What `hanlin serve MODEL port=8001 host=...` can set."""
 
     host: str = "127.0.0.1"
     """Address to listen on; 0.0.0.0 lets other machines in (then set `api_key`)."""

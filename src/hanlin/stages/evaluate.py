@@ -1,23 +1,23 @@
 """`hanlin evaluate`: the trained model and the n-gram model on the held-out split, samples, and the report."""
 
+import contextlib
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from hanlin.base.device import choose_compute
 from hanlin.base.errors import CheckpointError
 from hanlin.base.files import atomic_folder, write_text
 from hanlin.base.language import Text, speaks_chinese
 from hanlin.base.lock import locked
 from hanlin.base.manifest import Manifest, read_manifest, write_manifest
 from hanlin.batches.store import TokenStore
-from hanlin.checkpoint.folder import load_model
 from hanlin.corpus.shards import read_documents
 from hanlin.evaluate.examine import examine, train_ngram
 from hanlin.evaluate.perplexity import HeldOut
 from hanlin.evaluate.report import RunReport, Stage, write_report
 from hanlin.evaluate.results import Sample, read_results, write_results
-from hanlin.evaluate.samples import write_samples
+from hanlin.evaluate.samples import check_prompts, write_samples
 from hanlin.evaluate.scorers import decoder_scorer
 from hanlin.generate.language_model import load
 from hanlin.stages.current import current_manifest, required_manifest
@@ -77,14 +77,14 @@ def _of_another_run(made: Path, source: Path) -> CheckpointError:
 def _examine(recipe: Recipe, folder: Path) -> None:
     config, places = recipe.evaluate, recipe.places
     store = TokenStore(places.tokens)
-    compute = choose_compute(recipe.pretrain.device, recipe.pretrain.precision)
-    model, _, _ = load_model(places.model, compute)
+    model = load(places.model, recipe.pretrain.device)
+    check_prompts(model, config)
     ngram = train_ngram(store.documents("train"), store.vocab_size, store.begin_id, config)
     texts = (document.text for document in read_documents(places.corpus, config.split))
     documents = [HeldOut(text, ids) for ids, text in zip(store.documents(config.split), texts, strict=True)]
-    scorer = decoder_scorer(model, compute, store.begin_id)
+    scorer = decoder_scorer(model.engine.model, model.engine.compute, store.begin_id)
     write_results(folder / "results.json", examine(scorer, ngram, documents, config))
-    samples = write_samples(load(places.model, recipe.pretrain.device), config)
+    samples = write_samples(model, config)
     lines = [sample.model_dump_json() for sample in samples]
     write_text(folder / "samples.jsonl", "".join(f"{line}\n" for line in lines))
 
@@ -115,10 +115,7 @@ def write_run_report(recipe: Recipe) -> None:
         machine=machine_line(),
         configuration=recipe.model_dump(mode="json"),
         lineage=lineage,
-        curves=[
-            json.loads(line)
-            for line in (places.pretrain / "metrics.jsonl").read_text("utf-8").split("\n")[:-1]
-        ],
+        curves=_curves(places.pretrain / "metrics.jsonl"),
         corpus=_json(places.corpus / "report.json"),
         tokenizer=_json(places.tokenizer / "report.json"),
         samples=read_samples(places.evaluate),
@@ -134,5 +131,23 @@ def _stage(name: str, folder: Path) -> Stage:
 
 
 def _json(path: Path) -> dict[str, Any]:
-    values: dict[str, Any] = json.loads(path.read_text("utf-8"))
+    with _reading(path):
+        values: dict[str, Any] = json.loads(path.read_text("utf-8"))
     return values
+
+
+def _curves(path: Path) -> list[dict[str, Any]]:
+    with _reading(path):
+        return [json.loads(line) for line in path.read_text("utf-8").split("\n")[:-1]]
+
+
+@contextlib.contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """Raise `CheckpointError` that names `path` if it cannot be read or is no JSON."""
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        raise CheckpointError(
+            Text(f"{path} is missing or damaged: {error}", f"{path} 不存在或已损坏：{error}"),
+            Text("Restore it from a copy, or make its folder again.", "请从备份恢复，或重新生成该目录。"),
+        ) from error

@@ -8,6 +8,7 @@ import torch
 from hanlin.base.device import choose_compute, measure_peak_flops
 from hanlin.base.errors import CheckpointError, ConfigError
 from hanlin.base.language import Text
+from hanlin.base.memory import memory_errors
 from hanlin.batches.store import TokenStore
 from hanlin.model import count
 from hanlin.model.config import CoreConfig
@@ -62,7 +63,7 @@ def make_plan(recipe: Recipe) -> Plan:
     )
     _require_room(core, config, machine)
     peak = measure_peak_flops(compute)
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(), memory_errors():
         trial = run_trial(core, Causal(), config, compute)
     step_tokens = config.batch_rows * core.window
     flops = count.training_flops_per_token(core, core.window)
@@ -122,21 +123,30 @@ def plan_values(plan: Plan) -> dict[str, object]:
 
 
 def _require_room(core: CoreConfig, config: PretrainConfig, machine: int) -> None:
-    """The least that training holds, in float32: weight, gradient, and one value of Muon or two of AdamW."""
-    least = 4 * count.parameters(core) * (4 if config.optimizer == "adamw" else 3)
+    """The least that training holds, in float32: weight, gradient, and one value of Muon or two of AdamW; and for
+    the backward pass what goes into attention and feed-forward layer of each block, for each token of a micro-batch.
+    """
+    states = 4 * count.parameters(core) * (4 if config.optimizer == "adamw" else 3)
+    rows = min(config.micro_rows or config.batch_rows, config.batch_rows)
+    activations = 4 * 2 * core.layers * core.width * core.window * rows
+    least = states + activations
     if least < machine:
         return
     gib = 2**30
     raise ConfigError(
         Text(
-            f"A model of {count.parameters(core):,} parameters needs at least {least / gib:,.1f} GiB to train; "
-            f"there are {machine / gib:,.1f} GiB.",
-            f"{count.parameters(core):,} 个参数的模型训练至少需要 {least / gib:,.1f} GiB 内存，"
-            f"这里只有 {machine / gib:,.1f} GiB。",
+            f"Training {count.parameters(core):,} parameters with {rows:,} rows of {core.window:,} tokens at a time "
+            f"needs at least {least / gib:,.1f} GiB; there are {machine / gib:,.1f} GiB.",
+            f"训练 {count.parameters(core):,} 个参数、每次 {rows:,} 行、每行 {core.window:,} 个词元，"
+            f"至少需要 {least / gib:,.1f} GiB 内存，这里只有 {machine / gib:,.1f} GiB。",
         ),
         Text(
-            "Lower model.width, model.layers or the vocabulary.",
-            "请减小 model.width、model.layers 或词表。",
+            "Lower pretrain.micro_rows or model.window."
+            if activations > states
+            else "Lower model.width, model.layers or the vocabulary.",
+            "请减小 pretrain.micro_rows 或 model.window。"
+            if activations > states
+            else "请减小 model.width、model.layers 或词表。",
         ),
     )
 

@@ -9,9 +9,11 @@ import torch
 from hanlin.base.device import Compute, choose_compute, measure_peak_flops
 from hanlin.base.errors import ConfigError
 from hanlin.base.files import write_text
+from hanlin.base.interrupt import Interrupted
 from hanlin.base.language import Text
 from hanlin.base.lock import locked
 from hanlin.base.manifest import NAME, Manifest, read_manifest
+from hanlin.base.memory import memory_errors
 from hanlin.base.progress import console
 from hanlin.base.records import Split
 from hanlin.base.seeds import seed_everything
@@ -38,10 +40,6 @@ from hanlin.trainer.optimizer import build_optimizers
 from hanlin.trainer.state import TrainState
 
 RUN = "pretrain run"
-
-
-class Interrupted(KeyboardInterrupt):
-    """Training was stopped by the user; everything is saved."""
 
 
 def run_tokens(recipe: Recipe) -> TokenStore:
@@ -120,7 +118,8 @@ class _Run:
         if fresh:
             shutil.rmtree(self.folder, ignore_errors=True)
         state = self._state()
-        ending = self._loop(state, rows, held_out)
+        with memory_errors():
+            ending = self._loop(state, rows, held_out)
         if ending == "interrupted":
             console.print(
                 str(
@@ -191,7 +190,7 @@ class _Run:
         try:
             return train(
                 state,
-                Causal(),
+                Causal(self.config.label_smoothing),
                 rows,
                 held_out,
                 self.config,

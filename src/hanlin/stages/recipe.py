@@ -11,7 +11,6 @@ from hanlin.checkpoint.defaults import GenerationDefaults
 from hanlin.corpus.config import CorpusConfig, FilesSource
 from hanlin.evaluate.config import EvaluateConfig
 from hanlin.model.config import CoreConfig
-from hanlin.serve.config import ServeConfig
 from hanlin.tokenizer.config import TokenizerConfig
 from hanlin.trainer.config import PretrainConfig
 
@@ -39,8 +38,6 @@ class Recipe(Settings):
     """Generation defaults that travel with the model."""
     evaluate: EvaluateConfig = EvaluateConfig()
     """How it is examined."""
-    serve: ServeConfig = ServeConfig()
-    """How it is served."""
 
     @model_validator(mode="after")
     def _reads_nothing_of_its_own(self) -> Self:

@@ -10,6 +10,7 @@ from hanlin.base.files import write_text
 from hanlin.base.language import Text
 from hanlin.base.manifest import Manifest
 from hanlin.base.progress import console
+from hanlin.stages.checks import check_earlier_training, check_splits
 from hanlin.stages.corpus import current_corpus, run_corpus
 from hanlin.stages.evaluate import current_evaluate, run_evaluate
 from hanlin.stages.plan import make_plan, plan_lines, plan_values
@@ -47,7 +48,12 @@ STAGES: tuple[StageRun, ...] = (
 
 def run_recipe(recipe: Recipe, first: str | None = None, last: str | None = None) -> None:
     """Run the stages from `first` to `last` (default: all), each only if it is not current."""
-    for stage in chosen_stages(first, last):
+    stages = chosen_stages(first, last)
+    if any(stage.verb in ("pretrain", "evaluate") for stage in stages):
+        check_splits(recipe)
+    if any(stage.verb in ("corpus", "tokenizer") for stage in stages):
+        check_earlier_training(recipe)
+    for stage in stages:
         start = time.monotonic()
         if is_current(stage, recipe):
             _say(stage, Text("is current", "无需重做"))

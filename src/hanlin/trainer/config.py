@@ -33,9 +33,11 @@ class PretrainConfig(Settings):
     """AdamW's averages of gradient and squared gradient."""
     momentum: float = Field(0.95, ge=0, lt=1)
     """Muon's momentum."""
+    label_smoothing: float = Field(0.0, ge=0, lt=1)
+    """Share of each target's probability given to all tokens alike, while training."""
     clip: float = Field(1.0, gt=0)
     """Largest norm of the whole gradient."""
-    schedule: Literal["cosine", "warmup-stable-decay", "constant"] = "cosine"
+    schedule: Literal["cosine", "linear", "warmup-stable-decay", "constant"] = "cosine"
     """How the learning rate goes after the warm-up."""
     warmup: int = Field(50, ge=0)
     """Steps of linear warm-up."""

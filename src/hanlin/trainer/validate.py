@@ -1,8 +1,12 @@
 """Validation loss: mean NLL in nats over every target of the held-out rows."""
 
+import math
+
 import torch
 
 from hanlin.base.device import Compute
+from hanlin.base.errors import TrainingError
+from hanlin.base.language import Text
 from hanlin.batches.loader import Loader
 from hanlin.model.decoder import Decoder
 from hanlin.objective.term import Objective
@@ -21,4 +25,12 @@ def validation_loss(
             term = objective.loss(model, batch.to(compute.device))
         total, count = total + float(term.sum), count + term.count
     model.train(was_training)
+    if not math.isfinite(total):
+        raise TrainingError(
+            Text(f"The validation loss is not finite ({total}).", f"验证损失不是有限值（{total}）。"),
+            Text(
+                "The weights have diverged: lower the learning rates; the last checkpoint is kept.",
+                "权重已经发散：请降低学习率；最近的检查点仍在。",
+            ),
+        )
     return total / count

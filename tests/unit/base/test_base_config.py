@@ -181,3 +181,13 @@ def test_a_recipe_means_the_same_in_every_environment(tmp_path: Path) -> None:
     path.write_text("folder: ${oc.env:HOME}\n", "utf-8")
     with pytest.raises(ConfigError, match="environment"):
         read_settings(Recipe, path)
+
+
+def test_reasons_are_in_the_language_of_the_message(read):
+    text = "folder: x\ntraining: {steps: 0, learning_rate: fast}\ncorpus: 3\n"
+    with pytest.raises(ConfigError) as caught:
+        read(text)
+    assert "应不小于 1" in caught.value.problem.zh
+    assert "应为数字" in caught.value.problem.zh
+    assert "Input should" not in caught.value.problem.zh
+    assert "corpus: must be `key: value` settings" in caught.value.problem.en

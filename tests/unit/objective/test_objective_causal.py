@@ -124,3 +124,16 @@ def test_a_batch_without_targets_adds_nothing(model, batch):
     term.sum.backward()
     assert (term.sum.item(), term.count) == (0.0, 0)
     assert all((parameter.grad == 0).all() for parameter in model.parameters())
+
+
+def test_label_smoothing_by_hand_and_only_while_training() -> None:
+    torch.manual_seed(0)
+    model = Decoder(CoreConfig(vocab_size=11, width=8, layers=1, heads=1, window=8))
+    tokens = torch.randint(11, (2, 7))
+    batch = Batch(tokens[:, :-1], tokens[:, 1:])
+    log_p = model(batch.tokens_BT).log_softmax(-1)
+    plain = -log_p.gather(-1, batch.targets_BT.unsqueeze(-1)).sum()
+    smooth = 0.9 * plain - 0.1 * log_p.mean(-1).sum()
+    objective = Causal(label_smoothing=0.1)
+    torch.testing.assert_close(objective.loss(model.train(), batch).sum, smooth)
+    torch.testing.assert_close(objective.loss(model.eval(), batch).sum, plain)

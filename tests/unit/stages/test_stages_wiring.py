@@ -4,11 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from hanlin.base.errors import CheckpointError, ConfigError
+from hanlin.base.errors import CheckpointError, ConfigError, NewerFormatError
 from hanlin.base.files import atomic_folder
 from hanlin.base.manifest import Manifest, write_manifest
+from hanlin.checkpoint.resume import last_checkpoint
 from hanlin.evaluate.results import Sample
-from hanlin.stages.evaluate import current_evaluate, read_samples
+from hanlin.stages.current import current_manifest
+from hanlin.stages.evaluate import current_evaluate, read_samples, write_run_report
 from hanlin.stages.plan import make_plan
 from hanlin.stages.recipe import Recipe, read_recipe
 
@@ -71,3 +73,35 @@ def test_a_run_does_not_read_what_it_wrote(tmp_path: Path, source: str) -> None:
 def test_values_that_a_library_would_refuse_later_are_refused_at_once(tmp_path: Path, override: str) -> None:
     with pytest.raises(ConfigError, match=override.partition("=")[0].replace(".", r"\.")):
         make_recipe(tmp_path, override)
+
+
+def test_what_a_newer_hanlin_wrote_is_not_made_again_over_it(tmp_path: Path) -> None:
+    for folder in (tmp_path / "corpus", tmp_path / "run" / "checkpoints" / "step-4"):
+        make_stage(folder, "checkpoint", "weights")
+        path = folder / "hanlin.json"
+        path.write_text(path.read_text("utf-8").replace('"format": 1', '"format": 2'), "utf-8")
+    with pytest.raises(NewerFormatError, match="format 2"):
+        current_manifest(tmp_path / "corpus", "checkpoint", {}, {})
+    with pytest.raises(NewerFormatError, match="format 2"):
+        last_checkpoint(tmp_path / "run")
+
+
+def test_a_report_without_its_parts_names_the_file(tmp_path: Path) -> None:
+    recipe = make_recipe(tmp_path)
+    places = recipe.places
+    for folder in (
+        places.corpus,
+        places.tokenizer,
+        places.tokens,
+        places.pretrain,
+        places.model,
+        places.evaluate,
+    ):
+        make_stage(folder, "any", "content")
+    with pytest.raises(CheckpointError, match=r"metrics\.jsonl is missing or damaged"):
+        write_run_report(recipe)
+
+
+def test_a_batch_beyond_all_memory_is_refused_before_it_is_tried(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="micro_rows"):
+        make_plan(make_recipe(tmp_path, "pretrain.batch_rows=100000000"))

@@ -49,3 +49,9 @@ def test_every_share_lies_between_0_and_1_and_never_rises_after_warmup(
     assert all(0 <= share <= 1 + 1e-12 for share in shares)
     after = shares[max(0, warmup - 1) :]
     assert all(later <= earlier + 1e-12 for earlier, later in pairwise(after))
+
+
+def test_linear_falls_evenly_to_the_final_share() -> None:
+    config = PretrainConfig(steps=100, warmup=0, schedule="linear", final_share=0.2)
+    assert rate_share(49, config) == pytest.approx(0.6)
+    assert rate_share(99, config) == pytest.approx(0.2)

@@ -58,8 +58,8 @@ def test_a_mean_of_means_would_be_another_gradient() -> None:
     """The rule that we refuse gives another loss on the same uneven masks, so the test above can fail."""
     model, batch = make_model(), make_batch()
     parts = [Causal().loss(model, part) for part in batch.split(2) if Causal().count(part)]
-    mean_of_means = sum(float(part.sum) / part.count for part in parts) / len(parts)
-    ours = sum(float(part.sum) for part in parts) / sum(part.count for part in parts)
+    mean_of_means = sum(float(part.sum.detach()) / part.count for part in parts) / len(parts)
+    ours = sum(float(part.sum.detach()) for part in parts) / sum(part.count for part in parts)
     assert abs(mean_of_means - ours) > 1e-3
 
 
@@ -184,7 +184,16 @@ def test_validation_is_the_mean_over_tokens_and_leaves_the_model_training() -> N
     block = torch.from_numpy(tokens.astype(np.int64))
     inputs, targets = block[:-1].view(7, 16), block[1:].view(7, 16)
     expected = torch.nn.functional.cross_entropy(model.eval()(inputs).flatten(0, 1), targets.flatten())
-    assert loss == pytest.approx(float(expected), abs=1e-5)
+    assert loss == pytest.approx(float(expected.detach()), abs=1e-5)
     model.train()
     validation_loss(model, Causal(), Loader(tokens, rows=3, length=16, begin_id=0), 1, CPU)
     assert model.training
+
+
+def test_a_validation_loss_that_is_not_finite_is_never_a_best() -> None:
+    model = make_model()
+    with torch.no_grad():
+        model.norm.weight[0] = math.nan
+    tokens = np.arange(1, 18, dtype=np.uint16)
+    with pytest.raises(TrainingError, match="not finite"):
+        validation_loss(model, Causal(), Loader(tokens, rows=1, length=16, begin_id=0), 1, CPU)
