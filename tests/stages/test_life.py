@@ -162,6 +162,19 @@ def test_a_damaged_last_checkpoint_is_passed_over(workplace: Path) -> None:
     assert final_bytes(workplace) == expected
 
 
+def test_a_checkpoint_from_before_a_setting_existed_goes_on(workplace: Path) -> None:
+    settings = ("pretrain.steps=8", "pretrain.save_every=4", "pretrain.evaluate_every=8")
+    assert command("run", "recipe.yaml", *settings, "--to", "pretrain", cwd=workplace).returncode == 0
+    manifest = workplace / "run/pretrain/checkpoints/step-8/hanlin.json"
+    values = json.loads(manifest.read_text("utf-8"))
+    del values["config"]["pretrain"]["label_smoothing"]
+    manifest.write_text(json.dumps(values), "utf-8")
+    (workplace / "run/pretrain/hanlin.json").unlink()
+    again = command("pretrain", "recipe.yaml", *settings, cwd=workplace)
+    assert again.returncode == 0, again.stderr
+    assert "Going on from step 8" in again.stderr
+
+
 @pytest.mark.parametrize("language", ["C.UTF-8", "zh_CN.UTF-8"])
 def test_plan_says_what_a_run_will_take(workplace: Path, language: str) -> None:
     said = command("plan", "recipe.yaml", cwd=workplace, language=language)

@@ -88,6 +88,6 @@ def _print_stream(pieces: Iterator[Piece]) -> tuple[str, int]:
 def read_terminal() -> str | None:
     """One line from the user; None at the end of input or after Ctrl-C at the prompt."""
     try:
-        return input("> ")
+        return input("> " if sys.stdin.isatty() else "")
     except (EOFError, KeyboardInterrupt):
         return None

@@ -135,8 +135,8 @@ def _require_room(core: CoreConfig, config: PretrainConfig, machine: int) -> Non
     gib = 2**30
     raise ConfigError(
         Text(
-            f"Training {count.parameters(core):,} parameters with {rows:,} rows of {core.window:,} tokens at a time "
-            f"needs at least {least / gib:,.1f} GiB; there are {machine / gib:,.1f} GiB.",
+            f"{count.parameters(core):,} parameters with {rows:,} rows of {core.window:,} tokens at a time "
+            f"need at least {least / gib:,.1f} GiB to train; there are {machine / gib:,.1f} GiB.",
             f"训练 {count.parameters(core):,} 个参数、每次 {rows:,} 行、每行 {core.window:,} 个词元，"
             f"至少需要 {least / gib:,.1f} GiB 内存，这里只有 {machine / gib:,.1f} GiB。",
         ),

@@ -35,6 +35,7 @@ from hanlin.objective.causal import Causal
 from hanlin.stages.current import current_manifest, differences, required_manifest
 from hanlin.stages.recipe import Recipe
 from hanlin.tokenizer.tokenizer import Tokenizer
+from hanlin.trainer.config import PretrainConfig
 from hanlin.trainer.loop import Ending, train
 from hanlin.trainer.optimizer import build_optimizers
 from hanlin.trainer.state import TrainState
@@ -164,7 +165,7 @@ class _Run:
     def _check_same_run(self, checkpoint: Path) -> None:
         found = read_manifest(checkpoint, KIND)
         changed = differences(
-            {**found.config, "inputs": found.inputs}, {**self.identity, "inputs": self.inputs}
+            {**_with_defaults(found.config), "inputs": found.inputs}, {**self.identity, "inputs": self.inputs}
         )
         if changed:
             lines = "\n  ".join(changed)
@@ -243,3 +244,9 @@ class _Run:
         )
         write_text(self.folder / NAME, manifest.model_dump_json(indent=1) + "\n")
         return manifest
+
+
+def _with_defaults(config: dict[str, Any]) -> dict[str, Any]:
+    """A checkpoint's configuration with the settings that have come since at their defaults, which change nothing."""
+    defaults = {"model": CoreConfig.model_validate({}), "pretrain": PretrainConfig()}
+    return {name: {**defaults[name].model_dump(mode="json"), **section} for name, section in config.items()}

@@ -211,6 +211,6 @@ def test_damaged_shard_and_foreign_folder(built, tmp_path):
 def test_what_was_dropped_is_said_when_nothing_is_left(tmp_path):
     (tmp_path / "a.txt").write_text("hi", "utf-8")
     config = CorpusConfig.model_validate({"sources": [str(tmp_path / "a.txt")]})
-    with pytest.raises(DataError, match="No document is left of 1 read: .* 1") as caught:
+    with pytest.raises(DataError, match=r"No document is left of 1 read: .* 1") as caught:
         build_corpus(config, tmp_path / "corpus")
     assert "一篇不剩：" in caught.value.problem.zh
