@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from serving import POEM, Running, make_model_folder, running
 
 from hanlin.generate.language_model import LanguageModel, load
+from serving import POEM, Running, make_model_folder, running
 
 sync_api = pytest.importorskip("playwright.sync_api")
 CHROMIUM = shutil.which("chromium")

@@ -4,9 +4,9 @@ import threading
 
 import openai
 import pytest
-from serving import GREETING, POEM, SONG, Running, running
 
 from hanlin.generate.language_model import LanguageModel
+from serving import GREETING, POEM, SONG, Running, running
 
 CHINESE = [{"role": "user", "content": "你好"}]
 

@@ -5,10 +5,10 @@ from importlib.resources import files
 
 import httpx2
 import pytest
-from serving import Running, running
 
 from hanlin.generate.language_model import LanguageModel
 from hanlin.serve.page import FILES
+from serving import Running, running
 
 
 def test_every_file_of_the_page_is_served_and_listed(server: Running):
