@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict
 
 Split = Literal["train", "valid", "test"]
 SPLITS: tuple[Split, ...] = ("train", "valid", "test")
@@ -34,9 +34,3 @@ class Message(Record):
 
     role: Literal["system", "user", "assistant"]
     content: str
-
-
-class Dialogue(Record):
-    """A conversation in the format everyone has: `{"messages": [{"role", "content"}, ...]}`."""
-
-    messages: tuple[Message, ...] = Field(min_length=1)

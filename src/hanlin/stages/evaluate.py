@@ -77,6 +77,7 @@ def _of_another_run(made: Path, source: Path) -> CheckpointError:
 def _examine(recipe: Recipe, folder: Path) -> None:
     config, places = recipe.evaluate, recipe.places
     store = TokenStore(places.tokens)
+    store.verify()
     model = load(places.model, recipe.pretrain.device)
     check_prompts(model, config)
     ngram = train_ngram(store.documents("train"), store.vocab_size, store.begin_id, config)

@@ -103,11 +103,6 @@ class NGramModel:
         return len(self.levels)
 
     @property
-    def ngrams(self) -> int:
-        """How many distinct n-grams the model holds, all orders together."""
-        return sum(len(level.key_G) for level in self.levels)
-
-    @property
     def nbytes(self) -> int:
         """Bytes of all arrays."""
         return sum(a.nbytes for level in self.levels for a in (level.key_G, level.share_G, level.gamma_C))
