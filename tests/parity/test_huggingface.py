@@ -21,7 +21,7 @@ from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
 
 from hanlin.base.device import Compute
 from hanlin.base.errors import CheckpointError, DiskError
-from hanlin.checkpoint.defaults import GenerationDefaults
+from hanlin.checkpoint.defaults import GenerationDefaults, read_defaults, write_defaults
 from hanlin.checkpoint.folder import load_model, read_config, save_model
 from hanlin.model.config import CoreConfig
 from hanlin.model.decoder import Decoder
@@ -447,6 +447,10 @@ def test_a_config_without_a_size_is_named(theirs):
 
 def test_damaged_generation_defaults_are_named(theirs):
     _, folder = theirs()
+    (folder / "generation_config.json").write_text('{"do_sample": false, "temperature": 0.6, "top_p": 0.9}')
+    assert read_defaults(folder) == GenerationDefaults(temperature=0.0, top_p=0.9)
+    write_defaults(folder, read_defaults(folder), frozenset({0}), 1)
+    assert read_defaults(folder) == GenerationDefaults(temperature=0.0, top_p=0.9)
     (folder / "generation_config.json").write_text('{"temperature": "hot"}')
     assert "generation_config.json is damaged" in refusal(folder)
 

@@ -34,7 +34,10 @@ def read_defaults(folder: Path) -> GenerationDefaults:
     if not path.is_file():
         return GenerationDefaults()
     try:
-        return GenerationDefaults.model_validate(json.loads(path.read_text("utf-8")))
+        values = json.loads(path.read_text("utf-8"))
+        if isinstance(values, dict) and values.get("do_sample") is False:
+            values["temperature"] = 0.0  # the ecosystem's word for greedy
+        return GenerationDefaults.model_validate(values)
     except (ValueError, ValidationError) as error:
         raise CheckpointError(
             Text(f"{path} is damaged: {error}", f"{path} 已损坏：{error}"),
@@ -47,8 +50,9 @@ def write_defaults(
 ) -> None:
     """Write the defaults with the ids that end a text."""
     values: dict[str, Any] = defaults.model_dump(exclude_none=True)
-    if values.get("temperature", 1.0) > 0:
-        values["do_sample"] = True
+    values["do_sample"] = values.get("temperature", 1.0) > 0
+    if not values["do_sample"]:
+        del values["temperature"]
     stops = sorted(stop_ids)
     values["eos_token_id"] = stops[0] if len(stops) == 1 else stops
     if pad_id is not None:
