@@ -216,7 +216,9 @@ def test_a_tied_head_may_be_repeated_but_not_differ(theirs):
     with torch.no_grad():
         close(load_model(folder, CPU)[0](IDS_BT), model(IDS_BT).logits)
     damage(folder, lambda t: {**t, "lm_head.weight": t["model.embed_tokens.weight"] + 1})
-    assert "the head is tied to the embedding, but lm_head.weight differs" in refusal(folder)
+    assert "lm_head.weight shares the weights of model.embed_tokens.weight, but they differ" in refusal(
+        folder
+    )
 
 
 # Ours opens in theirs.

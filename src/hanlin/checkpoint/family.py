@@ -1,6 +1,6 @@
 """What a family of checkpoints is to us: a map of its config.json and a table of its tensors."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,26 +10,58 @@ from hanlin.checkpoint.keys import Entry
 from hanlin.model.config import CoreConfig
 
 
+def no_copies(config: CoreConfig) -> dict[str, str]:
+    """For a family whose files hold each tensor once."""
+    return {}
+
+
+def tied_head(embedding: str) -> Callable[[CoreConfig], dict[str, str]]:
+    """For a family whose only copy is `lm_head.weight`, which may repeat a tied embedding."""
+    return lambda config: {"lm_head.weight": embedding} if config.tied else {}
+
+
 @dataclass(frozen=True)
 class Family:
     """One file per family fills this in.
 
+    name: `model_type` in config.json.
     read: config.json -> CoreConfig; raises `CheckpointError` for a setting that our core does not have.
-    write: CoreConfig -> config.json, or None where the family can not express it.
-    table: every tensor of a model with this config.
+    write: CoreConfig -> config.json (with `architectures`); what the family can not express is left out, so that
+        `express` finds it out by reading it back.
+    table: every tensor of a model with this config, once.
+    copies: tensors that files may hold besides, which must equal another one: their name -> that one's.
     ignored: endings of tensor names that hold no weights (masks and tables that old checkpoints carry).
+    prefix: what a bare model's files leave out before every name but those in `outside`.
     """
 
     name: str
-    architecture: str
     read: Callable[[dict[str, Any]], CoreConfig]
-    write: Callable[[CoreConfig], dict[str, Any] | None]
+    write: Callable[[CoreConfig], dict[str, Any]]
     table: Callable[[CoreConfig], Iterable[Entry]]
+    copies: Callable[[CoreConfig], Mapping[str, str]] = no_copies
     prefix: str = ""
+    outside: tuple[str, ...] = ("lm_head.",)
     ignored: tuple[str, ...] = ()
 
 
-def require(config: dict[str, Any], key: str, *allowed: Any) -> None:
+def express(config: CoreConfig, family: Family) -> dict[str, Any] | None:
+    """The config.json of `config` in this family, or None where reading it back would give another model."""
+    try:
+        values = family.write(config)
+        return values if family.read(values) == config else None
+    except (CheckpointError, LookupError, ValueError):
+        return None
+
+
+def spelled(names: Mapping[str, str], ours: str) -> str:
+    """The family's first word for a value of ours; `LookupError` where it has none."""
+    for theirs, value in names.items():
+        if value == ours:
+            return theirs
+    raise LookupError(ours)
+
+
+def require(config: Mapping[str, Any], key: str, *allowed: Any) -> None:
     """Raise `CheckpointError` unless config.json has one of the allowed values (or lacks the key)."""
     value = config.get(key, allowed[0])
     if value not in allowed:

@@ -13,11 +13,12 @@ from hanlin.base.language import Text
 from hanlin.base.manifest import NAME as MANIFEST
 from hanlin.base.manifest import Manifest, read_manifest, verify_files, write_manifest
 from hanlin.checkpoint.defaults import GenerationDefaults, read_defaults, write_defaults
-from hanlin.checkpoint.family import Family
+from hanlin.checkpoint.family import Family, express
 from hanlin.checkpoint.gpt2 import GPT2
 from hanlin.checkpoint.llama import LLAMA
 from hanlin.checkpoint.native import NATIVE
 from hanlin.checkpoint.weights import read_weights, write_weights
+from hanlin.model.assemble import Model, build_empty
 from hanlin.model.config import CoreConfig
 from hanlin.model.decoder import Decoder
 from hanlin.tokenizer.tokenizer import Tokenizer
@@ -28,28 +29,32 @@ FAMILIES: dict[str, Family] = {family.name: family for family in (LLAMA, GPT2, N
 
 def save_model(
     folder: Path,
-    model: Decoder,
+    model: Model,
     tokenizer: Tokenizer,
     defaults: GenerationDefaults,
     inputs: dict[str, str],
     report: dict[str, Any],
+    family: Family | None = None,
 ) -> Manifest:
-    """Write a model folder that appears whole or not at all."""
+    """Write a model folder that appears whole or not at all, in `family` if that can express the model."""
     with atomic_folder(folder) as fresh:
-        write_model_files(fresh, model, tokenizer, defaults)
+        write_model_files(fresh, model, tokenizer, defaults, family)
         return write_manifest(fresh, "model", model.config.model_dump(), inputs, report)
 
 
 def write_model_files(
-    folder: Path, model: Decoder, tokenizer: Tokenizer, defaults: GenerationDefaults
+    folder: Path,
+    model: Model,
+    tokenizer: Tokenizer,
+    defaults: GenerationDefaults,
+    family: Family | None = None,
 ) -> None:
     """Write everything of a model folder but its manifest."""
-    family, values = _express(model.config)
+    family, values = _choose_family(model.config, family)
     config = {
-        "architectures": [family.architecture],
         "model_type": family.name,
         **values,
-        "torch_dtype": str(model.head.weight.dtype).removeprefix("torch."),
+        "torch_dtype": str(next(model.parameters()).dtype).removeprefix("torch."),
         "bos_token_id": tokenizer.bos_id,
         "eos_token_id": tokenizer.eos_id,
         "pad_token_id": tokenizer.pad_id,
@@ -61,6 +66,18 @@ def write_model_files(
 
 
 def load_model(folder: Path, compute: Compute) -> tuple[Decoder, Tokenizer, GenerationDefaults]:
+    """As `open_model`, for a model that continues text; `CheckpointError` for one of another kind."""
+    model, tokenizer, defaults = open_model(folder, compute)
+    if not isinstance(model, Decoder) or model.config.head != "lm":
+        kind = f"{model.config.assembly}, head {model.config.head}"
+        raise CheckpointError(
+            Text(f"{folder} holds no model that continues text ({kind}).", f"{folder} 中的模型不能续写文本（{kind}）。"),
+            Text("Give a folder with a causal language model.", "请给出因果语言模型的目录。"),
+        )  # fmt: skip
+    return model, tokenizer, defaults
+
+
+def open_model(folder: Path, compute: Compute) -> tuple[Model, Tokenizer, GenerationDefaults]:
     """Open a model folder, ours or anyone's of a known family, in evaluation mode on `compute.device`.
 
     Weights are float32 in memory. Raises `CheckpointError` for a folder that is missing, incomplete,
@@ -79,7 +96,7 @@ def load_model(folder: Path, compute: Compute) -> tuple[Decoder, Tokenizer, Gene
             ),
             Text("Use the tokenizer that belongs to this model.", "请使用与该模型配套的分词器。"),
         )
-    model = Decoder.empty(config, compute.device)
+    model = build_empty(config, compute.device)
     read_weights(folder, model, family)
     return model.eval(), tokenizer, read_defaults(folder)
 
@@ -120,9 +137,10 @@ def read_config(folder: Path) -> tuple[Family, CoreConfig]:
         ) from error
 
 
-def _express(config: CoreConfig) -> tuple[Family, dict[str, Any]]:
-    for family in FAMILIES.values():
-        values = family.write(config)
+def _choose_family(config: CoreConfig, wanted: Family | None) -> tuple[Family, dict[str, Any]]:
+    """The first family that can express the model, the wanted one before all, and its config.json."""
+    for family in (*([wanted] if wanted else []), *FAMILIES.values()):
+        values = express(config, family)
         if values is not None:
             return family, values
     raise AssertionError("NATIVE expresses every config")

@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 from typing import Any
 
-from hanlin.checkpoint.family import Family, require
+from hanlin.checkpoint.family import Family, require, spelled, tied_head
 from hanlin.checkpoint.keys import Entry, Layout
-from hanlin.model.config import STYLES, CoreConfig
+from hanlin.model.config import CoreConfig
 
 _ACTIVATIONS = {
     "gelu_new": "gelu_tanh",
@@ -33,15 +33,13 @@ def _read(config: dict[str, Any]) -> CoreConfig:
         "activation": _ACTIVATIONS[config.get("activation_function", "gelu_new")],
         "tied": config.get("tie_word_embeddings", True),
         "dropout": config.get("resid_pdrop", 0.0),
+        "attention_dropout": config.get("attn_pdrop", 0.0),
     })  # fmt: skip
 
 
-def _write(config: CoreConfig) -> dict[str, Any] | None:
-    fixed = {key: value for key, value in STYLES["gpt2"].items() if key not in ("activation", "tied")}
-    plain_heads = config.kv_heads == config.heads and config.head_size * config.heads == config.width
-    if not plain_heads or any(getattr(config, key) != value for key, value in fixed.items()):
-        return None
+def _write(config: CoreConfig) -> dict[str, Any]:
     return {
+        "architectures": ["GPT2LMHeadModel"],
         "vocab_size": config.vocab_size,
         "n_embd": config.width,
         "n_layer": config.layers,
@@ -49,10 +47,10 @@ def _write(config: CoreConfig) -> dict[str, Any] | None:
         "n_inner": config.ffn_width,
         "n_positions": config.window,
         "layer_norm_epsilon": config.norm_eps,
-        "activation_function": next(k for k, v in _ACTIVATIONS.items() if v == config.activation),
+        "activation_function": spelled(_ACTIVATIONS, config.activation),
         "tie_word_embeddings": config.tied,
         "resid_pdrop": config.dropout,
-        "attn_pdrop": config.dropout,
+        "attn_pdrop": config.attention_dropout,
         "embd_pdrop": config.dropout,
     }
 
@@ -79,10 +77,10 @@ def _table(config: CoreConfig) -> Iterator[Entry]:
 
 GPT2 = Family(
     name="gpt2",
-    architecture="GPT2LMHeadModel",
     read=_read,
     write=_write,
     table=_table,
+    copies=tied_head("transformer.wte.weight"),
     prefix="transformer.",
     ignored=(".attn.bias", ".attn.masked_bias"),
 )

@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 from typing import Any
 
-from hanlin.checkpoint.family import Family, require
+from hanlin.checkpoint.family import Family, require, tied_head
 from hanlin.checkpoint.keys import Entry
-from hanlin.model.config import STYLES, CoreConfig
+from hanlin.model.config import CoreConfig
 
 
 def _read(config: dict[str, Any]) -> CoreConfig:
@@ -31,10 +31,9 @@ def _read(config: dict[str, Any]) -> CoreConfig:
     })  # fmt: skip
 
 
-def _write(config: CoreConfig) -> dict[str, Any] | None:
-    if config.dropout or any(getattr(config, key) != value for key, value in STYLES["llama"].items()):
-        return None
+def _write(config: CoreConfig) -> dict[str, Any]:
     return {
+        "architectures": ["LlamaForCausalLM"],
         "vocab_size": config.vocab_size,
         "hidden_size": config.width,
         "num_hidden_layers": config.layers,
@@ -75,10 +74,10 @@ def _table(config: CoreConfig) -> Iterator[Entry]:
 
 LLAMA = Family(
     name="llama",
-    architecture="LlamaForCausalLM",
     read=_read,
     write=_write,
     table=_table,
+    copies=tied_head("model.embed_tokens.weight"),
     prefix="model.",
     ignored=(".rotary_emb.inv_freq",),
 )

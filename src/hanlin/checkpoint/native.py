@@ -3,12 +3,10 @@
 from collections.abc import Iterator
 from typing import Any
 
-import torch
-
 from hanlin.checkpoint.family import Family
 from hanlin.checkpoint.keys import Entry
+from hanlin.model.assemble import build_outline
 from hanlin.model.config import CoreConfig
-from hanlin.model.decoder import Decoder
 
 
 def _read(config: dict[str, Any]) -> CoreConfig:
@@ -16,13 +14,12 @@ def _read(config: dict[str, Any]) -> CoreConfig:
 
 
 def _write(config: CoreConfig) -> dict[str, Any]:
-    return {"core": config.model_dump()}
+    assembly = {"decoder": "HanlinDecoder", "encoder": "HanlinEncoder", "seq2seq": "HanlinSeq2Seq"}
+    return {"architectures": [assembly[config.assembly]], "core": config.model_dump(mode="json")}
 
 
 def _table(config: CoreConfig) -> Iterator[Entry]:
-    with torch.device("meta"):
-        names = [name for name, _ in Decoder(config).named_parameters()]
-    return (Entry(name, (name,)) for name in names)
+    return (Entry(name, (name,)) for name, _ in build_outline(config).named_parameters())
 
 
-NATIVE = Family(name="hanlin", architecture="HanlinDecoder", read=_read, write=_write, table=_table)
+NATIVE = Family(name="hanlin", read=_read, write=_write, table=_table)

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Protocol
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -16,15 +17,14 @@ from hanlin.base.errors import CheckpointError
 from hanlin.base.files import disk_errors
 from hanlin.base.language import Text
 from hanlin.checkpoint.family import Family
-from hanlin.checkpoint.keys import Entry, check_names, check_shape, to_family
-from hanlin.model.decoder import Decoder
+from hanlin.checkpoint.keys import check_names, check_shape, to_family
+from hanlin.model.assemble import Model
 
 NAME = "model.safetensors"
 INDEX = "model.safetensors.index.json"
-HEAD = "lm_head.weight"
 
 
-def write_weights(folder: Path, model: Decoder, family: Family) -> None:
+def write_weights(folder: Path, model: Model, family: Family) -> None:
     """Write all parameters of `model` under the family's names, in their own dtype."""
     tensors = {name: parameter.detach().cpu() for name, parameter in model.named_parameters()}
     save_tensors(folder / NAME, to_family(tensors, family.table(model.config)))
@@ -43,45 +43,73 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
             raise OSError(int(number[1]), os.strerror(int(number[1]))) from error
 
 
-def read_weights(folder: Path, model: Decoder, family: Family) -> None:
+def read_weights(folder: Path, model: Model, family: Family) -> None:
     """Copy the weights in `folder` into `model`, which has memory but no values yet.
 
-    Raises `CheckpointError` for files that are missing, cut short or pickled, and for tensors that are
-    unknown, missing or misshapen.
+    On a CPU a tensor that is stored as we have it is mapped, not copied: memory is taken once, and only when
+    it is used. Raises `CheckpointError` for files that are missing, cut short or pickled, and for tensors that
+    are unknown, missing or misshapen.
     """
+    with ExitStack() as stack:
+        fill_model(model, family, _Tensors(folder, stack), str(folder))
+
+
+def fill_model(model: Model, family: Family, tensors: "TensorSource", where: str) -> None:
+    """Give every parameter of `model` its value from `tensors`, which has the family's names."""
     parameters = dict(model.named_parameters())
     table = list(family.table(model.config))
-    with ExitStack() as stack:
-        tensors = _Tensors(folder, stack)
-        names = _plain_names(tensors, family, tied=model.config.tied)
-        check_names(names, table, str(folder))
-        if model.config.tied:
-            _check_tied_head(tensors, names, table, folder)
-        for entry in table:
-            slices = [parameters[name] for name in entry.ours]
-            shapes = [parameter.shape for parameter in slices]
-            check_shape(entry, tensors.shape(names[entry.theirs]), shapes, str(folder))
-            _copy(entry, tensors.load(names[entry.theirs]), slices, shapes)
+    copies = family.copies(model.config)
+    names = _full_names(tensors, family)
+    check_names(names.keys() - copies.keys(), table, where)
+    _check_copies(tensors, names, copies, where)
+    for entry in table:
+        slices = [parameters[name] for name in entry.ours]
+        shapes = [parameter.shape for parameter in slices]
+        check_shape(entry, tensors.shape(names[entry.theirs]), shapes, where)
+        _set(slices, entry.divide(tensors.load(names[entry.theirs]), shapes))
 
 
-def _copy(
-    entry: Entry, tensor: Tensor, parameters: list[torch.nn.Parameter], shapes: list[torch.Size]
+def _set(parameters: list[torch.nn.Parameter], values: list[Tensor]) -> None:
+    for parameter, value in zip(parameters, values, strict=True):
+        if (
+            len(values) == 1
+            and value.is_contiguous()
+            and (value.dtype, value.device)
+            == (
+                parameter.dtype,
+                parameter.device,
+            )
+        ):
+            parameter.data = value
+        else:
+            with torch.no_grad():
+                parameter.copy_(value)
+
+
+def _check_copies(
+    tensors: "TensorSource", names: Mapping[str, str], copies: Mapping[str, str], where: str
 ) -> None:
-    with torch.no_grad():
-        for parameter, part in zip(parameters, entry.divide(tensor, shapes), strict=True):
-            parameter.copy_(part)
+    """A tensor that repeats another must equal it: silently dropping another one would change the model."""
+    for copy, original in copies.items():
+        if copy in names and not torch.equal(tensors.load(names[copy]), tensors.load(names[original])):
+            raise CheckpointError(
+                Text(f"{where}: config.json says that {copy} shares the weights of {original}, but they differ.",
+                     f"{where}：config.json 声明 {copy} 与 {original} 共享权重，但两者不同。"),
+                Text("Set tie_word_embeddings to false in config.json if both are meant.",
+                     "如果两者都需要，请在 config.json 中将 tie_word_embeddings 设为 false。"),
+            )  # fmt: skip
 
 
-def _check_tied_head(tensors: "_Tensors", names: Mapping[str, str], table: list[Entry], folder: Path) -> None:
-    """A head beside tied embeddings must repeat them: silently dropping another one would change the model."""
-    embedding = next(names[entry.theirs] for entry in table if entry.ours == ("embed.token.weight",))
-    if HEAD in tensors and not torch.equal(tensors.load(HEAD), tensors.load(embedding)):
-        raise CheckpointError(
-            Text(f"{folder}: config.json says that the head is tied to the embedding, but {HEAD} differs from it.",
-                 f"{folder}：config.json 声明输出层与词嵌入共享权重，但 {HEAD} 与之不同。"),
-            Text("Set tie_word_embeddings to false in config.json if the head is meant.",
-                 "如果确实要用该输出层，请在 config.json 中将 tie_word_embeddings 设为 false。"),
-        )  # fmt: skip
+class TensorSource(Protocol):
+    """Named tensors that are read one at a time."""
+
+    def __iter__(self) -> Iterator[str]: ...
+
+    def shape(self, name: str) -> list[int]:
+        """Shape of one tensor, without reading it."""
+
+    def load(self, name: str) -> Tensor:
+        """Read one tensor."""
 
 
 class _Tensors:
@@ -146,16 +174,16 @@ def _indexed(path: Path) -> list[str]:
         ) from error
 
 
-def _plain_names(tensors: _Tensors, family: Family, tied: bool) -> dict[str, str]:
+def _full_names(tensors: TensorSource, family: Family) -> dict[str, str]:
     """The family's full name -> the name in the file.
 
-    Old checkpoints leave out the prefix, carry tables that are not weights, or repeat a tied head.
+    Old checkpoints leave out the prefix and carry tables that are not weights.
     """
     names = {}
     bare = not any(name.startswith(family.prefix) for name in tensors)
     for name in tensors:
-        if name.endswith(family.ignored or ("\0",)) or (tied and name == HEAD):
+        if name.endswith(family.ignored or ("\0",)):
             continue
-        full = family.prefix + name if bare and name != HEAD else name
+        full = family.prefix + name if bare and not name.startswith(family.outside) else name
         names[full] = name
     return names

@@ -153,8 +153,8 @@ class Engine:
         """Logits after the last token of each row: (B, V), float32, V that of the tokenizer."""
         with self.compute.autocast():
             hidden_BC = self.model.hidden(tokens_BT, cache=cache)[:, -1]
-            logits_BV: Tensor = self.model.head(hidden_BC)
-        return logits_BV[:, : self.tokenizer.vocab_size].float()
+            logits_BV = self.model.logits(hidden_BC)
+        return logits_BV[:, : self.tokenizer.vocab_size]
 
     def _choose(self, logits_BV: Tensor, generations: Sequence[Generation], rows: SamplingRows) -> list[int]:
         if not bool(logits_BV.amax(dim=-1).isfinite().all()):

@@ -101,9 +101,7 @@ def _score(model: Decoder, compute: Compute, texts: Sequence[Ids], batch: Sequen
         hidden_NC = hidden_BTC[torch.from_numpy(counted_BT).to(compute.device)]
         rows = max(1, LOGITS_AT_ONCE // model.config.vocab_size)
         nll = [
-            F.cross_entropy(
-                model.head(hidden_NC[i : i + rows]).float(), targets_N[i : i + rows], reduction="none"
-            )
+            F.cross_entropy(model.logits(hidden_NC[i : i + rows]), targets_N[i : i + rows], reduction="none")
             for i in range(0, len(targets_N), rows)
         ]
     ends = np.cumsum([len(target) for target in targets])[:-1]

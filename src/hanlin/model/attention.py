@@ -3,8 +3,6 @@
 B batch, T query time, S key time, H query heads, G key-value heads (H % G == 0), D head size, C width.
 """
 
-import math
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -12,68 +10,124 @@ from torch import Tensor, nn
 from hanlin.model.cache import LayerCache
 from hanlin.model.config import CoreConfig
 from hanlin.model.mask import Mask
+from hanlin.model.norm import build_norm
 from hanlin.model.position import Rotation, rotate
 
+KeysValues = tuple[Tensor, Tensor]
+"""Keys and values, (B, G, S, D) each."""
 
-def attention_weights(q_BHTD: Tensor, k_BGSD: Tensor, mask: Mask) -> Tensor:
-    """softmax(q k^T / sqrt(D)) over the allowed keys: (B, H, T, S), float32, rows sum to 1.
 
-    Source: arXiv 1706.03762, eq. 1; grouped heads arXiv 2305.13245.
+def attention_weights(
+    q_BHTD: Tensor, k_BGSD: Tensor, mask: Mask, scale: float | None = None, softcap: float | None = None
+) -> Tensor:
+    """softmax(scale q k^T + bias) over the allowed keys: (B, H, T, S), float32, rows sum to 1.
+
+    With the default scale, 1 / sqrt(D), this is arXiv 1706.03762, eq. 1; grouped heads arXiv 2305.13245; softcap 2408.00118.
     """
-    H, G, D = q_BHTD.shape[1], k_BGSD.shape[1], q_BHTD.shape[-1]
-    k_BHSD = k_BGSD.repeat_interleave(H // G, dim=1)
-    scores_BHTS = q_BHTD.float() @ k_BHSD.float().transpose(-1, -2) / math.sqrt(D)
-    allowed = mask.dense(scores_BHTS.shape[-2], scores_BHTS.shape[-1], scores_BHTS.device)
-    allowed = allowed if allowed.dim() == 2 else allowed.unsqueeze(1)
-    return scores_BHTS.masked_fill(~allowed, -torch.inf).softmax(dim=-1)
+    scale = q_BHTD.shape[-1] ** -0.5 if scale is None else scale
+    k_BHSD = k_BGSD.repeat_interleave(q_BHTD.shape[1] // k_BGSD.shape[1], dim=1)
+    scores_BHTS = q_BHTD.float() @ k_BHSD.float().transpose(-1, -2) * scale
+    if softcap is not None:
+        scores_BHTS = softcap * torch.tanh(scores_BHTS / softcap)
+    if mask.bias_BHTS is not None:
+        scores_BHTS = scores_BHTS + mask.bias_BHTS
+    return scores_BHTS.masked_fill(~mask.allowed_BTS.unsqueeze(1), -torch.inf).softmax(dim=-1)
 
 
-def reference_attention(q_BHTD: Tensor, k_BGSD: Tensor, v_BGSD: Tensor, mask: Mask, dropout: float) -> Tensor:
+def reference_attention(
+    q_BHTD: Tensor,
+    k_BGSD: Tensor,
+    v_BGSD: Tensor,
+    mask: Mask,
+    scale: float | None = None,
+    softcap: float | None = None,
+    dropout: float = 0.0,
+) -> Tensor:
     """Attention as the formula reads: (B, H, T, D) in q's dtype. Source: arXiv 1706.03762, eq. 1."""
-    weights_BHTS = F.dropout(attention_weights(q_BHTD, k_BGSD, mask), dropout)
+    weights_BHTS = F.dropout(attention_weights(q_BHTD, k_BGSD, mask, scale, softcap), dropout)
     v_BHSD = v_BGSD.repeat_interleave(q_BHTD.shape[1] // v_BGSD.shape[1], dim=1)
     return (weights_BHTS @ v_BHSD.float()).to(q_BHTD.dtype)
 
 
-def fused_attention(q_BHTD: Tensor, k_BGSD: Tensor, v_BGSD: Tensor, mask: Mask, dropout: float) -> Tensor:
-    """The same by torch's fused kernels, which never hold the (T, S) scores."""
+def fused_attention(
+    q_BHTD: Tensor,
+    k_BGSD: Tensor,
+    v_BGSD: Tensor,
+    mask: Mask,
+    scale: float | None = None,
+    softcap: float | None = None,
+    dropout: float = 0.0,
+) -> Tensor:
+    """The same by torch's fused kernels, which never hold the (T, S) scores; they have no softcap."""
+    if softcap is not None:
+        return reference_attention(q_BHTD, k_BGSD, v_BGSD, mask, scale, softcap, dropout)
+    fused = mask.fused(q_BHTD.dtype)
     return F.scaled_dot_product_attention(
         q_BHTD,
         k_BGSD,
         v_BGSD,
-        attn_mask=None if mask.allowed_BTS is None else mask.allowed_BTS.unsqueeze(1),
+        attn_mask=fused,
         dropout_p=dropout,
-        is_causal=mask.causal and mask.allowed_BTS is None and q_BHTD.shape[-2] > 1,
+        is_causal=fused is None and mask.plainly_causal and q_BHTD.shape[-2] > 1,
+        scale=scale,
         enable_gqa=q_BHTD.shape[1] != k_BGSD.shape[1],
     )
 
 
 class Attention(nn.Module):
-    """Multi-head self-attention: Concat(head_1 .. head_H) W_O. Source: arXiv 1706.03762, section 3.2.2."""
+    """Multi-head attention: Concat(head_1 .. head_H) W_O. Source: arXiv 1706.03762, section 3.2.2."""
 
     def __init__(self, config: CoreConfig) -> None:
         super().__init__()
         self.heads, self.kv_heads, self.head_size = config.heads, config.kv_heads, config.head_size
-        self.dropout = config.dropout
+        self.dropout, self.pairs = config.attention_dropout, config.position_pairs
+        self.scale, self.softcap = config.attention_scale, config.attention_softcap
         self.attend = fused_attention
-        self.query = nn.Linear(config.width, config.heads * config.head_size, bias=config.bias)
-        self.key = nn.Linear(config.width, config.kv_heads * config.head_size, bias=config.bias)
-        self.value = nn.Linear(config.width, config.kv_heads * config.head_size, bias=config.bias)
-        self.output = nn.Linear(config.heads * config.head_size, config.width, bias=config.bias)
+        queries, keys = config.heads * config.head_size, config.kv_heads * config.head_size
+        self.query = nn.Linear(config.width, queries, bias=config.qkv_bias)
+        self.key = nn.Linear(config.width, keys, bias=config.qkv_bias)
+        self.value = nn.Linear(config.width, keys, bias=config.qkv_bias)
+        self.output = nn.Linear(queries, config.width, bias=config.output_bias)
+        self.query_norm = build_norm(config, config.head_size) if config.qk_norm else None
+        self.key_norm = build_norm(config, config.head_size) if config.qk_norm else None
+
+    def keys_values(self, x_BSC: Tensor, rotation: Rotation | None = None) -> KeysValues:
+        """What the tokens of `x_BSC` offer to be looked at."""
+        k_BSGD = self.key(x_BSC).unflatten(-1, (self.kv_heads, self.head_size))
+        v_BSGD = self.value(x_BSC).unflatten(-1, (self.kv_heads, self.head_size))
+        if self.key_norm is not None:
+            k_BSGD = self.key_norm(k_BSGD)
+        if rotation is not None:
+            k_BSGD = rotate(k_BSGD, rotation, self.pairs)
+        return k_BSGD.transpose(1, 2), v_BSGD.transpose(1, 2)
+
+    def queries(self, x_BTC: Tensor, rotation: Rotation | None = None) -> Tensor:
+        """What the tokens of `x_BTC` look for: (B, H, T, D)."""
+        q_BTHD = self.query(x_BTC).unflatten(-1, (self.heads, self.head_size))
+        if self.query_norm is not None:
+            q_BTHD = self.query_norm(q_BTHD)
+        if rotation is not None:
+            q_BTHD = rotate(q_BTHD, rotation, self.pairs)
+        q_BHTD: Tensor = q_BTHD.transpose(1, 2)
+        return q_BHTD
 
     def forward(
-        self, x_BTC: Tensor, rotation: Rotation | None, mask: Mask, cache: LayerCache | None
+        self,
+        x_BTC: Tensor,
+        mask: Mask,
+        rotation: Rotation | None = None,
+        cache: LayerCache | None = None,
+        memory: KeysValues | None = None,
     ) -> Tensor:
-        """Mix each position with those that `mask` lets it see: (B, T, C)."""
-        q_BTHD = self.query(x_BTC).unflatten(-1, (self.heads, self.head_size))
-        k_BTGD = self.key(x_BTC).unflatten(-1, (self.kv_heads, self.head_size))
-        v_BGTD = self.value(x_BTC).unflatten(-1, (self.kv_heads, self.head_size)).transpose(1, 2)
-        if rotation is not None:
-            q_BTHD, k_BTGD = rotate(q_BTHD, rotation), rotate(k_BTGD, rotation)
-        k_BGSD, v_BGSD = k_BTGD.transpose(1, 2), v_BGTD
+        """Mix each position with those that `mask` lets it see: (B, T, C).
+
+        The keys are the tokens themselves, after those in `cache`; or `memory` (cross-attention).
+        """
+        q_BHTD = self.queries(x_BTC, rotation)
+        k_BGSD, v_BGSD = self.keys_values(x_BTC, rotation) if memory is None else memory
         if cache is not None:
             k_BGSD, v_BGSD = cache.append(k_BGSD, v_BGSD)
         dropout = self.dropout if self.training else 0.0
-        mixed_BHTD = self.attend(q_BTHD.transpose(1, 2), k_BGSD, v_BGSD, mask, dropout)
+        mixed_BHTD = self.attend(q_BHTD, k_BGSD, v_BGSD, mask, self.scale, self.softcap, dropout)
         out: Tensor = self.output(mixed_BHTD.transpose(1, 2).flatten(-2))
         return out

@@ -27,12 +27,13 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 class FeedForward(nn.Module):
     """act(x W_up) W_down (arXiv 1706.03762, eq. 2), or gated: (act(x W_gate) * x W_up) W_down (2002.05202)."""
 
-    def __init__(self, config: CoreConfig) -> None:
+    def __init__(self, config: CoreConfig, inner: int | None = None) -> None:
         super().__init__()
+        inner = config.ffn_width if inner is None else inner
         self.activation = ACTIVATIONS[config.activation]
-        self.gate = nn.Linear(config.width, config.ffn_width, bias=config.bias) if config.gated else None
-        self.up = nn.Linear(config.width, config.ffn_width, bias=config.bias)
-        self.down = nn.Linear(config.ffn_width, config.width, bias=config.bias)
+        self.gate = nn.Linear(config.width, inner, bias=config.ffn_bias) if config.gated else None
+        self.up = nn.Linear(config.width, inner, bias=config.ffn_bias)
+        self.down = nn.Linear(inner, config.width, bias=config.ffn_bias)
 
     def forward(self, x_BTC: Tensor) -> Tensor:
         """Transform each position alone: (B, T, C)."""

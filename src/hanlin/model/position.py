@@ -1,52 +1,145 @@
-"""How the model sees order: rotary positions turn queries and keys; a learned table is added in embed.py.
+"""How the model sees order: tables that are added to embeddings, and rotations of queries and keys.
 
-B batch, T time, H heads, D head size.
+Biases on scores (T5, ALiBi) are in bias.py; the learned table is a plain embedding, in embed.py.
+
+B batch, T time, H heads, D head size, R values of a head that turn (R <= D), C width.
 """
 
+import math
 from typing import cast
 
 import torch
 from torch import Tensor, nn
 
-from hanlin.model.config import CoreConfig
+from hanlin.model.config import CoreConfig, RopeScaling
 
 Rotation = tuple[Tensor, Tensor]
-"""Cosines and sines, (T, D) or (B, T, D), of one forward pass."""
+"""Cosines and sines, (T, R) or (B, T, R), of one forward pass."""
+
+
+def angles(times: int, size: int, base: float, device: torch.device | str = "cpu") -> Tensor:
+    """t x base^(-2i/size) for t < times and every pair i: (times, ceil(size / 2)), float32.
+
+    Source: arXiv 1706.03762, section 3.5.
+    """
+    return torch.outer(
+        torch.arange(times, dtype=torch.float32, device=device), _frequencies(size, base, device)
+    )
+
+
+def _frequencies(size: int, base: float, device: torch.device | str) -> Tensor:
+    exponent = torch.arange(0, size, 2, dtype=torch.float32, device=device) / size
+    return 1.0 / base**exponent
+
+
+class SinusoidalTable(nn.Module):
+    """PE(t, 2i) = sin(t / 10000^(2i/C)), PE(t, 2i+1) = cos(same). Source: arXiv 1706.03762, section 3.5.
+
+    `pairs` "halves" puts all sines first. An odd width has one sine more than cosines.
+    """
+
+    def __init__(self, times: int, width: int, pairs: str) -> None:
+        super().__init__()
+        self.pairs = pairs
+        self.register_buffer("table_TC", torch.empty(times, width), persistent=False)
+        self.fill()
+
+    def fill(self) -> None:
+        """Compute the table, in float32."""
+        table_TC = cast(Tensor, self.table_TC)
+        T, C = table_TC.shape
+        angle = angles(T, C, 10000.0, table_TC.device)
+        sine, cosine = angle.sin(), angle.cos()[:, : C // 2]
+        if self.pairs == "halves":
+            table_TC.copy_(torch.cat((sine, cosine), dim=1))
+        else:
+            table_TC[:, 0::2] = sine
+            table_TC[:, 1::2] = cosine
+
+    def forward(self, positions_BT: Tensor) -> Tensor:
+        """Rows of the table: (B, T, C) for positions (B, T), (T, C) for (T,)."""
+        return cast(Tensor, self.table_TC)[positions_BT]
 
 
 class RotaryTable(nn.Module):
-    """Cosines and sines of position x frequency, theta_i = base^(-2i/D). Source: arXiv 2104.09864, eq. 15.
+    """Cosines and sines of position x frequency, theta_i = base^(-2i/R). Source: arXiv 2104.09864, eq. 15.
 
-    The two halves of a head are the pairs that turn together (the order of Llama checkpoints).
+    `local`: for sliding layers, by `rope_theta_local` and not stretched.
     """
 
-    def __init__(self, config: CoreConfig) -> None:
+    def __init__(self, config: CoreConfig, local: bool = False) -> None:
         super().__init__()
-        self.base = config.rope_theta
-        for name in ("cosine_TD", "sine_TD"):
-            self.register_buffer(name, torch.empty(config.window, config.head_size), persistent=False)
+        self.pairs = config.position_pairs
+        self.base = config.rope_theta_local if local and config.rope_theta_local else config.rope_theta
+        self.scaling = None if local else config.rope_scaling
+        for name in ("cosine_TR", "sine_TR"):
+            self.register_buffer(name, torch.empty(config.window, config.rotary_size), persistent=False)
         self.fill()
 
     def fill(self) -> None:
         """Compute the tables, in float32."""
-        cosine_TD, sine_TD = cast(Tensor, self.cosine_TD), cast(Tensor, self.sine_TD)
-        T, D = cosine_TD.shape
-        exponent = torch.arange(0, D, 2, dtype=torch.float32, device=cosine_TD.device) / D
-        times = torch.arange(T, dtype=torch.float32, device=cosine_TD.device)
-        angle_TD = torch.outer(times, 1.0 / self.base**exponent).repeat(1, 2)
-        cosine_TD.copy_(angle_TD.cos())
-        sine_TD.copy_(angle_TD.sin())
+        cosine_TR, sine_TR = cast(Tensor, self.cosine_TR), cast(Tensor, self.sine_TR)
+        T, R = cosine_TR.shape
+        frequencies, magnitude = _frequencies(R, self.base, cosine_TR.device), 1.0
+        if self.scaling is not None:
+            frequencies, magnitude = scale_frequencies(frequencies, self.base, self.scaling)
+        times = torch.arange(T, dtype=torch.float32, device=cosine_TR.device)
+        half = torch.outer(times, frequencies)
+        angle_TR = half.repeat(1, 2) if self.pairs == "halves" else half.repeat_interleave(2, dim=1)
+        cosine_TR.copy_(angle_TR.cos() * magnitude)
+        sine_TR.copy_(angle_TR.sin() * magnitude)
 
     def forward(self, positions: Tensor | int) -> Rotation:
         """The rotation for positions (B, T), or for 0 .. positions-1."""
-        cosine_TD, sine_TD = cast(Tensor, self.cosine_TD), cast(Tensor, self.sine_TD)
+        cosine_TR, sine_TR = cast(Tensor, self.cosine_TR), cast(Tensor, self.sine_TR)
         if isinstance(positions, int):
-            return cosine_TD[:positions], sine_TD[:positions]
-        return cosine_TD[positions], sine_TD[positions]
+            return cosine_TR[:positions], sine_TR[:positions]
+        return cosine_TR[positions], sine_TR[positions]
 
 
-def rotate(x_BTHD: Tensor, rotation: Rotation) -> Tensor:
-    """Turn each pair (x_i, x_{i+D/2}) of every head by its position's angle; same shape and dtype."""
+def scale_frequencies(frequencies: Tensor, base: float, scaling: RopeScaling) -> tuple[Tensor, float]:
+    """Stretched frequencies, and what cosines and sines are multiplied by.
+
+    linear: all by 1 / factor (arXiv 2306.15595). llama3: long wavelengths by 1 / factor, short ones not, in
+    between a blend (Llama 3.1 model card). yarn: the blend goes by pair index (arXiv 2309.00071, section 3.2),
+    and attention is sharpened (eq. 22).
+    """
+    stretched = frequencies / scaling.factor
+    if scaling.kind == "linear":
+        return stretched, 1.0
+    original = cast(int, scaling.original_window)
+    if scaling.kind == "llama3":
+        turns = original * frequencies / (2 * math.pi)
+        low, high = scaling.low_freq_factor, scaling.high_freq_factor
+        keep = ((turns - low) / (high - low)).clamp(0, 1)
+        return stretched * (1 - keep) + frequencies * keep, 1.0
+    low, high = _yarn_bounds(2 * len(frequencies), base, original, scaling)
+    pair = torch.arange(len(frequencies), dtype=torch.float32, device=frequencies.device)
+    keep = 1 - ((pair - low) / max(high - low, 0.001)).clamp(0, 1)
+    magnitude = scaling.attention_factor or 0.1 * math.log(scaling.factor) + 1
+    return stretched * (1 - keep) + frequencies * keep, magnitude
+
+
+def _yarn_bounds(size: int, base: float, original: int, scaling: RopeScaling) -> tuple[float, float]:
+    """The pairs between which the blend runs: those that turn beta_fast and beta_slow times."""
+    bounds = [
+        size * math.log(original / (turns * 2 * math.pi)) / (2 * math.log(base))
+        for turns in (scaling.beta_fast, scaling.beta_slow)
+    ]
+    if scaling.truncate:
+        bounds = [math.floor(bounds[0]), math.ceil(bounds[1])]
+    return max(bounds[0], 0), min(bounds[1], size - 1)
+
+
+def rotate(x_BTHD: Tensor, rotation: Rotation, pairs: str = "halves") -> Tensor:
+    """Turn each pair of the first R values of every head by its position's angle; same shape and dtype."""
     cosine, sine = (table.unsqueeze(-2).to(x_BTHD.dtype) for table in rotation)
-    first, second = x_BTHD.chunk(2, dim=-1)
-    return x_BTHD * cosine + torch.cat((-second, first), dim=-1) * sine
+    R = cosine.shape[-1]
+    turning, still = x_BTHD[..., :R], x_BTHD[..., R:]
+    if pairs == "halves":
+        first, second = turning.chunk(2, dim=-1)
+        crossed = torch.cat((-second, first), dim=-1)
+    else:
+        crossed = torch.stack((-turning[..., 1::2], turning[..., 0::2]), dim=-1).flatten(-2)
+    turned = turning * cosine + crossed * sine
+    return torch.cat((turned, still), dim=-1) if still.shape[-1] else turned

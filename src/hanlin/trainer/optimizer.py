@@ -3,17 +3,16 @@
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
 
-from hanlin.model.decoder import Decoder
 from hanlin.trainer.config import PretrainConfig
 from hanlin.trainer.muon import Muon
 
 
-def build_optimizers(model: Decoder, config: PretrainConfig) -> list[Optimizer]:
+def build_optimizers(model: nn.Module, config: PretrainConfig) -> list[Optimizer]:
     """Muon or AdamW for the matrices of the blocks, AdamW for embeddings, head, norms and biases."""
-    blocks = [p for name, p in model.named_parameters() if name.startswith("blocks.") and p.dim() == 2]
+    blocks = [p for name, p in model.named_parameters() if "blocks." in name and p.dim() == 2]
     inner = {id(p) for p in blocks}
     others = [p for p in model.parameters() if id(p) not in inner]
     groups = [{"params": others, "weight_decay": 0.0}]
@@ -36,7 +35,7 @@ def set_rate(optimizers: Sequence[Optimizer], share: float) -> None:
             group["lr"] = group["peak_lr"] * share
 
 
-def optimizer_tensors(model: Decoder, optimizers: Sequence[Optimizer]) -> dict[str, Tensor]:
+def optimizer_tensors(model: nn.Module, optimizers: Sequence[Optimizer]) -> dict[str, Tensor]:
     """All optimizer state as 'parameter name/quantity' -> tensor."""
     names = {id(p): name for name, p in model.named_parameters()}
     return {
@@ -48,7 +47,7 @@ def optimizer_tensors(model: Decoder, optimizers: Sequence[Optimizer]) -> dict[s
 
 
 def load_optimizer_tensors(
-    model: Decoder, optimizers: Sequence[Optimizer], tensors: dict[str, Tensor]
+    model: nn.Module, optimizers: Sequence[Optimizer], tensors: dict[str, Tensor]
 ) -> None:
     """Put back what `optimizer_tensors` gave."""
     parameters = dict(model.named_parameters())

@@ -8,7 +8,7 @@ from hanlin.base.errors import RequestError
 from hanlin.model.attention import reference_attention
 from hanlin.model.cache import KeyValueCache
 from hanlin.model.decoder import Decoder
-from hanlin.model.mask import causal_mask
+from hanlin.model.mask import self_mask
 
 both_styles = pytest.mark.parametrize("style", ["llama", "gpt2"])
 
@@ -105,7 +105,7 @@ def test_the_model_is_the_composition_of_its_parts(style, model, tokens):
         x = decoder.embed(x_BT, None)
         rotation = None if decoder.rotary is None else decoder.rotary(9)
         for block in decoder.blocks:
-            x = x + block.attention(block.attention_norm(x), rotation, causal_mask(), None)
+            x = x + block.attention(block.attention_norm(x), self_mask(9, x.device, causal=True), rotation)
             x = x + block.ffn(block.ffn_norm(x))
         expected = decoder.norm(x) @ decoder.head.weight.T
         close(decoder(x_BT), expected)
