@@ -44,6 +44,7 @@ def data_card(report: Mapping[str, Any]) -> str:
             for reason, entry in step["reasons"].items()
             if reason != "changed"
         ],
+        *[f"- {warning}" for warning in report["warnings"]],
         "Samples of every step are in `report.json`; the whole configuration is in `hanlin.json`.",
     ]
     return "\n\n".join(parts).replace("\n\n- ", "\n- ") + "\n"

@@ -11,11 +11,12 @@ from hanlin.base.errors import DataError
 from hanlin.base.files import atomic_folder, write_text
 from hanlin.base.language import Text
 from hanlin.base.manifest import Manifest, write_manifest
-from hanlin.base.progress import progress_bar, track
+from hanlin.base.progress import console, progress_bar, track
 from hanlin.base.records import SPLITS, Document, Split
 from hanlin.corpus.card import data_card
 from hanlin.corpus.cleaning import Cleaning
 from hanlin.corpus.config import CorpusConfig
+from hanlin.corpus.function_words import FunctionWords
 from hanlin.corpus.intake import Intake, Raw
 from hanlin.corpus.keeping import Keeping
 from hanlin.corpus.shards import ShardWriter
@@ -52,12 +53,14 @@ class _Totals:
         self.by_split = _Amounts()
         self.licences: dict[int, set[str]] = {}
         self.utf8_bytes = 0
+        self.function_words = FunctionWords()
 
     def add(self, index: int, document: Document) -> None:
         self.by_source.add(str(index), document.text)
         self.by_language.add(document.language, document.text)
         self.licences.setdefault(index, set()).add(document.licence)
         self.utf8_bytes += len(document.text.encode("utf-8"))
+        self.function_words.add(document.text)
 
 
 def build_corpus(config: CorpusConfig, folder: Path) -> Manifest:
@@ -85,6 +88,8 @@ def build_corpus(config: CorpusConfig, folder: Path) -> Manifest:
         report = _report(intakes, cleaning, keeping, totals)
         write_text(fresh / "report.json", json.dumps(report, ensure_ascii=False, indent=1) + "\n")
         write_text(fresh / "CARD.md", data_card(report))
+        for warning in totals.function_words.warnings():
+            console.print(str(warning), style="yellow", markup=False, soft_wrap=True)
         summary = {key: report[key] for key in ("total", "splits", "languages")}
         return write_manifest(fresh, "corpus", config.model_dump(mode="json"), inputs, summary)
 
@@ -158,6 +163,7 @@ def _report(intakes: list[Intake], cleaning: Cleaning, keeping: Keeping, totals:
         "sources": [
             _source_report(index, intake, totals, characters) for index, intake in enumerate(intakes)
         ],
+        "warnings": [warning.en for warning in totals.function_words.warnings()],
         "steps": [step.as_report() for step in (*cleaning.steps, *keeping.steps)],
         "libraries": {name: installed_version(name) for name in _LIBRARIES},
     }
