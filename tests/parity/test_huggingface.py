@@ -8,7 +8,7 @@ import signal
 
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
+from tests.tiny import CPU, close, damage, edit, scatter
 from transformers import (
     AutoModelForCausalLM,
     AutoTokenizer,
@@ -19,7 +19,6 @@ from transformers import (
 )
 from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
 
-from hanlin.base.device import Compute
 from hanlin.base.errors import CheckpointError, DiskError
 from hanlin.checkpoint.defaults import GenerationDefaults, read_defaults, write_defaults
 from hanlin.checkpoint.folder import load_model, read_config, save_model
@@ -30,7 +29,6 @@ from hanlin.tokenizer.bpe import save_trained, train_bpe
 from hanlin.tokenizer.config import TokenizerConfig
 from hanlin.tokenizer.tokenizer import Tokenizer
 
-CPU = Compute(torch.device("cpu"), torch.float32)
 TEXT = "The scholars read <|endoftext|> histories in 1723: 翰林院的学士们读史书。 😀\n"
 IDS_BT = torch.randint(300, (2, 24), generator=torch.Generator().manual_seed(1))
 
@@ -65,15 +63,6 @@ def tokenizer(tmp_path_factory):
     return Tokenizer.load(folder)
 
 
-def scatter(model):
-    """Weights far from zero and norms far from one, so that a mistake in any of them shows."""
-    torch.manual_seed(0)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.add_(torch.randn_like(parameter) * 0.15)
-    return model.eval()
-
-
 @pytest.fixture
 def theirs(tokenizer, tmp_path):
     """Saves a model of `transformers` with our tokenizer's files."""
@@ -99,22 +88,6 @@ def ours(tokenizer, tmp_path):
         return model, tmp_path / name
 
     return ours
-
-
-def close(a, b):
-    torch.testing.assert_close(a, b, atol=1e-5, rtol=0)
-
-
-def damage(folder, change):
-    """Change the tensors of a folder of theirs."""
-    tensors = load_file(folder / "model.safetensors")
-    tensors = change(tensors) or tensors
-    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
-
-
-def edit(folder, **values):
-    path = folder / "config.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), **values}))
 
 
 @contextlib.contextmanager
@@ -290,7 +263,7 @@ def test_saving_what_was_loaded_gives_the_same_bytes(ours, tmp_path, settings):
         ({"style": "gpt2"}, "gpt2"),
         ({"style": "gpt2", "dropout": 0.1}, "gpt2"),
         ({"dropout": 0.1}, "hanlin"),
-        ({"activation": "gelu"}, "hanlin"),
+        ({"activation": "gelu"}, "llama"),
         ({"style": "gpt2", "kv_heads": 2}, "hanlin"),
         ({"style": "gpt2", "head_size": 6}, "hanlin"),
         ({"style": "gpt2", "position": "rotary"}, "hanlin"),
@@ -404,11 +377,7 @@ def test_an_unknown_kind_of_model_names_those_that_open(theirs):
 @pytest.mark.parametrize(
     ("name", "setting"),
     [
-        ("llama", {"rope_scaling": {"rope_type": "llama3", "factor": 8.0}}),
-        ("llama", {"rope_parameters": {"rope_type": "yarn", "rope_theta": 1e4, "factor": 4.0}}),
-        ("llama", {"attention_bias": True}),
-        ("llama", {"mlp_bias": True}),
-        ("llama", {"hidden_act": "gelu"}),
+        ("llama", {"hidden_act": "tanh"}),
         ("gpt2", {"activation_function": "tanh"}),
         ("gpt2", {"scale_attn_weights": False}),
         ("gpt2", {"scale_attn_by_inverse_layer_idx": True}),
@@ -418,8 +387,7 @@ def test_an_unknown_kind_of_model_names_those_that_open(theirs):
 def test_a_setting_that_we_do_not_have_is_refused(theirs, name, setting):
     _, folder = theirs(name)
     edit(folder, **setting)
-    key = "rope_type" if "rope_parameters" in setting else next(iter(setting))
-    assert f"config.json sets {key} to" in refusal(folder)
+    assert f"config.json sets {next(iter(setting))} to" in refusal(folder)
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '"llama"', "null", "\udcff"])

@@ -46,9 +46,13 @@ def read_defaults(folder: Path) -> GenerationDefaults:
 
 
 def write_defaults(
-    folder: Path, defaults: GenerationDefaults, stop_ids: frozenset[int], pad_id: int | None
+    folder: Path,
+    defaults: GenerationDefaults,
+    stop_ids: frozenset[int],
+    pad_id: int | None,
+    start_id: int | None = None,
 ) -> None:
-    """Write the defaults with the ids that end a text."""
+    """Write the defaults with the ids that end a text and, for an encoder-decoder, the one that begins it."""
     values: dict[str, Any] = defaults.model_dump(exclude_none=True)
     values["do_sample"] = values.get("temperature", 1.0) > 0
     if not values["do_sample"]:
@@ -57,4 +61,6 @@ def write_defaults(
     values["eos_token_id"] = stops[0] if len(stops) == 1 else stops
     if pad_id is not None:
         values["pad_token_id"] = pad_id
+    if start_id is not None:
+        values["decoder_start_token_id"] = start_id
     (folder / NAME).write_text(json.dumps(values, indent=1) + "\n", "utf-8")

@@ -1,13 +1,23 @@
 """What a family of checkpoints is to us: a map of its config.json and a table of its tensors."""
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from hanlin.base.errors import CheckpointError
 from hanlin.base.language import Text
 from hanlin.checkpoint.keys import Entry
 from hanlin.model.config import CoreConfig
+
+ACTIVATIONS = {
+    "gelu": "gelu",
+    "gelu_new": "gelu_tanh",
+    "gelu_pytorch_tanh": "gelu_tanh",
+    "relu": "relu",
+    "silu": "silu",
+    "swish": "silu",
+}
+"""What families call an activation, and what we do."""
 
 
 def no_copies(config: CoreConfig) -> dict[str, str]:
@@ -18,6 +28,11 @@ def no_copies(config: CoreConfig) -> dict[str, str]:
 def tied_head(embedding: str) -> Callable[[CoreConfig], dict[str, str]]:
     """For a family whose only copy is `lm_head.weight`, which may repeat a tied embedding."""
     return lambda config: {"lm_head.weight": embedding} if config.tied else {}
+
+
+def as_read(config: CoreConfig, names: Collection[str]) -> CoreConfig:
+    """For a family whose config.json says everything."""
+    return config
 
 
 @dataclass(frozen=True)
@@ -31,6 +46,9 @@ class Family:
     table: every tensor of a model with this config, once.
     copies: tensors that files may hold besides, which must equal another one: their name -> that one's.
     ignored: endings of tensor names that hold no weights (masks and tables that old checkpoints carry).
+    renamed: endings of tensor names in old checkpoints -> today's.
+    unused: beginnings of tensor names that files may hold but a model with this config does not use; opening says so.
+    settle: what only the names of the tensors tell, such as whether a bare model has a pooler.
     prefix: what a bare model's files leave out before every name but those in `outside`.
     """
 
@@ -42,14 +60,20 @@ class Family:
     prefix: str = ""
     outside: tuple[str, ...] = ("lm_head.",)
     ignored: tuple[str, ...] = ()
+    renamed: Mapping[str, str] = field(default_factory=dict)
+    unused: Callable[[CoreConfig], tuple[str, ...]] = lambda config: ()
+    settle: Callable[[CoreConfig, Collection[str]], CoreConfig] = as_read
 
 
 def express(config: CoreConfig, family: Family) -> dict[str, Any] | None:
     """The config.json of `config` in this family, or None where reading it back would give another model."""
     try:
         values = family.write(config)
-        return values if family.read(values) == config else None
-    except (CheckpointError, LookupError, ValueError):
+        found = family.read(values)
+        if family.settle is not as_read:
+            found = family.settle(found, {entry.theirs for entry in family.table(config)})
+        return values if found == config else None
+    except (CheckpointError, LookupError, ValueError, ArithmeticError):
         return None
 
 

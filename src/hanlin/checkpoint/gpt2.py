@@ -1,28 +1,47 @@
-"""GPT-2 (Radford et al. 2019) as `transformers` stores it: GPT2LMHeadModel."""
+"""GPT-2 (Radford et al. 2019) as `transformers` stores it: GPT2LMHeadModel and the classes with other heads."""
 
 from collections.abc import Iterator
 from typing import Any
 
-from hanlin.checkpoint.family import Family, require, spelled, tied_head
-from hanlin.checkpoint.keys import Entry, Layout
+from hanlin.checkpoint.family import ACTIVATIONS, Family, require, spelled, tied_head
+from hanlin.checkpoint.keys import Entry, entries
+from hanlin.checkpoint.task import read_task, write_task
 from hanlin.model.config import CoreConfig
 
-_ACTIVATIONS = {
-    "gelu_new": "gelu_tanh",
-    "gelu_pytorch_tanh": "gelu_tanh",
-    "gelu": "gelu",
-    "relu": "relu",
-    "silu": "silu",
+_CLASSES = {
+    "LMHeadModel": "lm",
+    "Model": "none",
+    "ForSequenceClassification": "classify",
+    "ForTokenClassification": "tag",
 }
+
+_NAMES = {
+    "embed.token": "transformer.wte",
+    "embed.position": "transformer.wpe",
+    "blocks.*.attention_norm": "transformer.h.*.ln_1",
+    "blocks.*.attention.query": "transformer.h.*.attn.c_attn",
+    "blocks.*.attention.key": "transformer.h.*.attn.c_attn",
+    "blocks.*.attention.value": "transformer.h.*.attn.c_attn",
+    "blocks.*.attention.output": "transformer.h.*.attn.c_proj",
+    "blocks.*.ffn_norm": "transformer.h.*.ln_2",
+    "blocks.*.ffn.up": "transformer.h.*.mlp.c_fc",
+    "blocks.*.ffn.down": "transformer.h.*.mlp.c_proj",
+    "norm": "transformer.ln_f",
+}
+
+_HEADS = {"lm": "lm_head", "classify": "score", "regress": "score", "tag": "classifier"}
 
 
 def _read(config: dict[str, Any]) -> CoreConfig:
     require(config, "scale_attn_weights", True)
     require(config, "scale_attn_by_inverse_layer_idx", False)
     require(config, "add_cross_attention", False)
-    require(config, "activation_function", *_ACTIVATIONS)
+    require({"activation_function": "gelu_new", **config}, "activation_function", *ACTIVATIONS)
+    dropout = config.get("resid_pdrop", 0.0)
+    require(config, "embd_pdrop", dropout)
     return CoreConfig.model_validate({
         "style": "gpt2",
+        **read_task(config, "GPT2", _CLASSES),
         "vocab_size": config["vocab_size"],
         "width": config["n_embd"],
         "layers": config["n_layer"],
@@ -30,16 +49,16 @@ def _read(config: dict[str, Any]) -> CoreConfig:
         "ffn_width": config.get("n_inner") or 4 * config["n_embd"],
         "window": config["n_positions"],
         "norm_eps": config.get("layer_norm_epsilon", 1e-5),
-        "activation": _ACTIVATIONS[config.get("activation_function", "gelu_new")],
+        "activation": ACTIVATIONS[config.get("activation_function", "gelu_new")],
         "tied": config.get("tie_word_embeddings", True),
-        "dropout": config.get("resid_pdrop", 0.0),
+        "dropout": dropout,
         "attention_dropout": config.get("attn_pdrop", 0.0),
     })  # fmt: skip
 
 
 def _write(config: CoreConfig) -> dict[str, Any]:
     return {
-        "architectures": ["GPT2LMHeadModel"],
+        **write_task(config, "GPT2", _CLASSES),
         "vocab_size": config.vocab_size,
         "n_embd": config.width,
         "n_layer": config.layers,
@@ -47,7 +66,7 @@ def _write(config: CoreConfig) -> dict[str, Any]:
         "n_inner": config.ffn_width,
         "n_positions": config.window,
         "layer_norm_epsilon": config.norm_eps,
-        "activation_function": spelled(_ACTIVATIONS, config.activation),
+        "activation_function": spelled(ACTIVATIONS, config.activation),
         "tie_word_embeddings": config.tied,
         "resid_pdrop": config.dropout,
         "attn_pdrop": config.attention_dropout,
@@ -56,23 +75,9 @@ def _write(config: CoreConfig) -> dict[str, Any]:
 
 
 def _table(config: CoreConfig) -> Iterator[Entry]:
-    yield Entry("transformer.wte.weight", ("embed.token.weight",))
-    yield Entry("transformer.wpe.weight", ("embed.position.weight",))
-    for i in range(config.layers):
-        ours, theirs = f"blocks.{i}", f"transformer.h.{i}"
-        for part in ("weight", "bias"):
-            layout: Layout = "transposed" if part == "weight" else "same"
-            fused = tuple(f"{ours}.attention.{name}.{part}" for name in ("query", "key", "value"))
-            yield Entry(f"{theirs}.attn.c_attn.{part}", fused, layout)
-            yield Entry(f"{theirs}.attn.c_proj.{part}", (f"{ours}.attention.output.{part}",), layout)
-            yield Entry(f"{theirs}.mlp.c_fc.{part}", (f"{ours}.ffn.up.{part}",), layout)
-            yield Entry(f"{theirs}.mlp.c_proj.{part}", (f"{ours}.ffn.down.{part}",), layout)
-            yield Entry(f"{theirs}.ln_1.{part}", (f"{ours}.attention_norm.{part}",))
-            yield Entry(f"{theirs}.ln_2.{part}", (f"{ours}.ffn_norm.{part}",))
-    yield Entry("transformer.ln_f.weight", ("norm.weight",))
-    yield Entry("transformer.ln_f.bias", ("norm.bias",))
-    if not config.tied:
-        yield Entry("lm_head.weight", ("head.weight",))
+    """Its linear layers are stored (input, output)."""
+    linear = ("attn.c_attn.weight", "c_proj.weight", "mlp.c_fc.weight")
+    return entries(config, {**_NAMES, "head": _HEADS.get(config.head, "")}, linear)
 
 
 GPT2 = Family(
@@ -82,5 +87,6 @@ GPT2 = Family(
     table=_table,
     copies=tied_head("transformer.wte.weight"),
     prefix="transformer.",
+    outside=("lm_head.", "score.", "classifier."),
     ignored=(".attn.bias", ".attn.masked_bias"),
 )

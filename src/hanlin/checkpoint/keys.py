@@ -1,7 +1,8 @@
 """Two-way key tables: our parameter names against a family's, with nothing left over on either side."""
 
 import difflib
-from collections.abc import Iterable, Mapping, Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -10,15 +11,18 @@ from torch import Tensor
 
 from hanlin.base.errors import CheckpointError
 from hanlin.base.language import Text
+from hanlin.model.assemble import build_outline
+from hanlin.model.config import CoreConfig
 
-Layout = Literal["same", "transposed"]
+Layout = Literal["same", "transposed", "row", "copy"]
 
 
 @dataclass(frozen=True)
 class Entry:
     """One tensor of the family and the tensors of ours that it holds, in order along its output axis.
 
-    layout "same": stored as we have it; "transposed": stored (input, output), as GPT-2 stores linear layers.
+    layout "same": stored as we have it; "transposed": stored (input, output), as GPT-2 stores linear layers; "row":
+    a vector stored (1, size), as BART stores the bias of its head; "copy": what another entry holds, once more.
     """
 
     theirs: str
@@ -28,25 +32,45 @@ class Entry:
     def join(self, tensors: Sequence[Tensor]) -> Tensor:
         """Our tensors as the family stores them."""
         whole = tensors[0] if len(tensors) == 1 else torch.cat(list(tensors))
+        if self.layout == "row":
+            whole = whole.unsqueeze(0)
+        if self.layout == "copy":
+            return whole.clone()  # files hold no tensors that share memory
         return whole.t().contiguous() if self.layout == "transposed" else whole.contiguous()
 
     def divide(self, tensor: Tensor, shapes: Sequence[torch.Size]) -> list[Tensor]:
         """The family's tensor as ours; the caller has checked the whole shape."""
         whole = tensor.t() if self.layout == "transposed" else tensor
+        if self.layout == "row":
+            whole = whole.squeeze(0)
         return list(torch.split(whole, [shape[0] for shape in shapes]))
 
     def shape(self, shapes: Sequence[torch.Size]) -> tuple[int, ...]:
         """The shape that the family's tensor must have."""
         whole = (sum(shape[0] for shape in shapes), *shapes[0][1:])
+        if self.layout == "row":
+            return (1, *whole)
         return whole[::-1] if self.layout == "transposed" else whole
 
 
-def to_family(tensors: Mapping[str, Tensor], table: Iterable[Entry]) -> dict[str, Tensor]:
-    """Our tensors under the family's names; every one must be in the table."""
-    table = list(table)
-    named = {ours for entry in table for ours in entry.ours}
-    assert named == tensors.keys(), f"table and model differ: {sorted(named ^ tensors.keys())}"
-    return {entry.theirs: entry.join([tensors[ours] for ours in entry.ours]) for entry in table}
+def entries(
+    config: CoreConfig, names: Mapping[str, str], transposed: tuple[str, ...] = ()
+) -> Iterator[Entry]:
+    """Every tensor of a model, under the name that a family gives to the module which holds it.
+
+    names: our module -> theirs, with `*` for each number; modules of one name are stored as one tensor, in order.
+    transposed: endings of tensors that are stored (input, output).
+    Raises `LookupError` for a module that the family does not have.
+    """
+    held: dict[str, list[str]] = {}
+    for ours, _ in build_outline(config).named_parameters():
+        module, part = ours.rsplit(".", 1)
+        theirs = names[re.sub(r"\d+", "*", module)]
+        for number in re.findall(r"\d+", module):
+            theirs = theirs.replace("*", number, 1)
+        held.setdefault(f"{theirs}.{part}", []).append(ours)
+    for name, tensors in held.items():
+        yield Entry(name, tuple(tensors), "transposed" if name.endswith(transposed) else "same")
 
 
 def check_names(found: Iterable[str], table: Iterable[Entry], where: str) -> None:

@@ -17,7 +17,7 @@ from hanlin.base.manifest import read_manifest, verify_files, write_manifest
 from hanlin.base.progress import console
 from hanlin.checkpoint.defaults import GenerationDefaults
 from hanlin.checkpoint.folder import write_model_files
-from hanlin.checkpoint.weights import save_tensors
+from hanlin.checkpoint.tensor_files import save_tensors
 from hanlin.model.decoder import Decoder
 from hanlin.tokenizer.tokenizer import Tokenizer
 

@@ -1,57 +1,81 @@
-"""Weights on disk: safetensors, memory-mapped, one tensor at a time."""
+"""Weights between a model and named tensors: everything finds its place, or opening stops."""
 
-import json
-import os
-import re
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from hanlin.base.errors import CheckpointError
-from hanlin.base.files import disk_errors
 from hanlin.base.language import Text
+from hanlin.base.progress import console
 from hanlin.checkpoint.family import Family
-from hanlin.checkpoint.keys import check_names, check_shape, to_family
+from hanlin.checkpoint.keys import Entry, check_names, check_shape
+from hanlin.checkpoint.tensor_files import NAME, TensorFiles, save_index, save_tensors
 from hanlin.model.assemble import Model
 
-NAME = "model.safetensors"
-INDEX = "model.safetensors.index.json"
+SHARD_BYTES = 5 * 10**9
+"""Weights beyond this size are written in several files, of about this size each."""
+
+_FLOATS = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
 
 
-def write_weights(folder: Path, model: Model, family: Family) -> None:
-    """Write all parameters of `model` under the family's names, in their own dtype."""
-    tensors = {name: parameter.detach().cpu() for name, parameter in model.named_parameters()}
-    save_tensors(folder / NAME, to_family(tensors, family.table(model.config)))
+def write_weights(folder: Path, model: Model, family: Family, shard_bytes: int = SHARD_BYTES) -> None:
+    """Write all parameters of `model` under the family's names, in their own dtype, shard by shard.
+
+    A bare model's names lack the family's prefix, as the ecosystem writes them.
+    """
+    parameters = dict(model.named_parameters())
+    table = list(family.table(model.config))
+    named = {ours for entry in table for ours in entry.ours}
+    assert named == parameters.keys(), f"table and model differ: {sorted(named ^ parameters.keys())}"
+    shards = _shards(table, parameters, shard_bytes)
+    prefix = family.prefix if model.config.head == "none" else ""
+    files = {}
+    for number, shard in enumerate(shards, 1):
+        file = NAME if len(shards) == 1 else f"model-{number:05}-of-{len(shards):05}.safetensors"
+        tensors = {
+            entry.theirs.removeprefix(prefix): entry.join(
+                [parameters[ours].detach().cpu() for ours in entry.ours]
+            )
+            for entry in shard
+        }
+        save_tensors(folder / file, tensors)
+        files.update(dict.fromkeys(tensors, file))
+    if len(shards) > 1:
+        save_index(folder, files, sum(parameter.nbytes for parameter in parameters.values()))
 
 
-def save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    """Write a safetensors file; raise `DiskError` when the disk is full or unwritable."""
-    with disk_errors(path):
-        try:
-            save_file(dict(tensors), path, metadata={"format": "pt"})
-        except SafetensorError as error:
-            # The library wraps what the system said in an error of its own, as text.
-            number = re.search(r"\(os error (\d+)\)", str(error))
-            if number is None:
-                raise
-            raise OSError(int(number[1]), os.strerror(int(number[1]))) from error
+def _shards(
+    table: Sequence[Entry], parameters: Mapping[str, nn.Parameter], shard_bytes: int
+) -> list[list[Entry]]:
+    """The tensors in order, in groups of at most `shard_bytes`; one that is larger is a group of its own."""
+    shards: list[list[Entry]] = [[]]
+    filled = 0
+    for entry in table:
+        size = sum(parameters[ours].nbytes for ours in entry.ours)
+        if shards[-1] and filled + size > shard_bytes:
+            shards.append([])
+            filled = 0
+        shards[-1].append(entry)
+        filled += size
+    return shards
+
+
+def tensor_names(folder: Path, family: Family) -> set[str]:
+    """The family's full names of the tensors in `folder`, which are not read."""
+    return set(_full_names(TensorFiles(folder), family))
 
 
 def read_weights(folder: Path, model: Model, family: Family) -> None:
-    """Copy the weights in `folder` into `model`, which has memory but no values yet.
+    """Give `model`, which has memory but no values yet, the weights in `folder`.
 
     On a CPU a tensor that is stored as we have it is mapped, not copied: memory is taken once, and only when
-    it is used. Raises `CheckpointError` for files that are missing, cut short or pickled, and for tensors that
-    are unknown, missing or misshapen.
+    it is used. All others are copied piece by piece. Raises `CheckpointError` for files that are missing, cut
+    short or pickled, and for tensors that are unknown, missing, misshapen or no plain numbers.
     """
-    with ExitStack() as stack:
-        fill_model(model, family, _Tensors(folder, stack), str(folder))
+    fill_model(model, family, TensorFiles(folder), str(folder))
 
 
 def fill_model(model: Model, family: Family, tensors: "TensorSource", where: str) -> None:
@@ -59,31 +83,46 @@ def fill_model(model: Model, family: Family, tensors: "TensorSource", where: str
     parameters = dict(model.named_parameters())
     table = list(family.table(model.config))
     copies = family.copies(model.config)
-    names = _full_names(tensors, family)
+    names = _without_unused(_full_names(tensors, family), family.unused(model.config), where)
     check_names(names.keys() - copies.keys(), table, where)
+    for entry in table:
+        shapes = [parameters[name].shape for name in entry.ours]
+        check_shape(entry, tensors.shape(names[entry.theirs]), shapes, where)
+        _check_dtype(entry.theirs, tensors.dtype(names[entry.theirs]), where)
     _check_copies(tensors, names, copies, where)
     for entry in table:
-        slices = [parameters[name] for name in entry.ours]
-        shapes = [parameter.shape for parameter in slices]
-        check_shape(entry, tensors.shape(names[entry.theirs]), shapes, where)
-        _set(slices, entry.divide(tensors.load(names[entry.theirs]), shapes))
+        _fill(entry, [parameters[name] for name in entry.ours], tensors, names[entry.theirs])
 
 
-def _set(parameters: list[torch.nn.Parameter], values: list[Tensor]) -> None:
-    for parameter, value in zip(parameters, values, strict=True):
-        if (
-            len(values) == 1
-            and value.is_contiguous()
-            and (value.dtype, value.device)
-            == (
-                parameter.dtype,
-                parameter.device,
-            )
-        ):
-            parameter.data = value
-        else:
-            with torch.no_grad():
-                parameter.copy_(value)
+@torch.no_grad()
+def _fill(entry: Entry, parameters: list[nn.Parameter], tensors: "TensorSource", name: str) -> None:
+    """One tensor: taken over as it is, copied in pieces, or, where it is fused, divided."""
+    first = parameters[0]
+    alone = len(parameters) == 1 and entry.layout != "row"
+    if alone and entry.layout == "same" and (tensors.dtype(name), first.device.type) == (first.dtype, "cpu"):
+        first.data = tensors.load(name)
+    elif alone:
+        place, start = first.t() if entry.layout == "transposed" else first, 0
+        for piece in tensors.pieces(name):
+            place[start : start + len(piece)].copy_(piece)
+            start += len(piece)
+    else:
+        values = entry.divide(
+            torch.cat(list(tensors.pieces(name))), [parameter.shape for parameter in parameters]
+        )
+        for parameter, value in zip(parameters, values, strict=True):
+            parameter.copy_(value)
+
+
+def _check_dtype(name: str, dtype: torch.dtype, where: str) -> None:
+    if dtype not in _FLOATS:
+        kind = str(dtype).removeprefix("torch.")
+        known = [str(dtype).removeprefix("torch.") for dtype in _FLOATS]
+        raise CheckpointError(
+            Text(f"{where}: {name} is stored as {kind}, which is no plain number.",
+                 f"{where}：{name} 以 {kind} 存储，不是普通数值。"),
+            Text(f"Use weights in {', '.join(known)}.", f"请使用 {'、'.join(known)} 格式的权重。"),
+        )  # fmt: skip
 
 
 def _check_copies(
@@ -91,13 +130,19 @@ def _check_copies(
 ) -> None:
     """A tensor that repeats another must equal it: silently dropping another one would change the model."""
     for copy, original in copies.items():
-        if copy in names and not torch.equal(tensors.load(names[copy]), tensors.load(names[original])):
+        if copy in names and not _equal(tensors, names[copy], names[original]):
             raise CheckpointError(
                 Text(f"{where}: config.json says that {copy} shares the weights of {original}, but they differ.",
                      f"{where}：config.json 声明 {copy} 与 {original} 共享权重，但两者不同。"),
                 Text("Set tie_word_embeddings to false in config.json if both are meant.",
                      "如果两者都需要，请在 config.json 中将 tie_word_embeddings 设为 false。"),
             )  # fmt: skip
+
+
+def _equal(tensors: "TensorSource", one: str, other: str) -> bool:
+    if tensors.shape(one) != tensors.shape(other) or tensors.dtype(one) != tensors.dtype(other):
+        return False
+    return all(torch.equal(*pair) for pair in zip(tensors.pieces(one), tensors.pieces(other), strict=True))
 
 
 class TensorSource(Protocol):
@@ -108,70 +153,55 @@ class TensorSource(Protocol):
     def shape(self, name: str) -> list[int]:
         """Shape of one tensor, without reading it."""
 
+    def dtype(self, name: str) -> torch.dtype:
+        """Number format of one tensor, without reading it."""
+
     def load(self, name: str) -> Tensor:
-        """Read one tensor."""
+        """One tensor, on the CPU and contiguous; whoever calls may keep and change it."""
+
+    def pieces(self, name: str) -> Iterator[Tensor]:
+        """The same tensor in pieces along its first axis, for copying."""
 
 
-class _Tensors:
-    """The tensors of one folder, over all its shards, opened but not read."""
+class HeldTensors:
+    """The parameters of a model in memory under its family's names, joined one at a time."""
 
-    def __init__(self, folder: Path, stack: ExitStack) -> None:
-        self._file: dict[str, safe_open] = {}
-        for path in _shards(folder):
-            try:
-                opened = stack.enter_context(safe_open(path, framework="pt"))
-            except (SafetensorError, OSError) as error:
-                raise CheckpointError(
-                    Text(f"{path} cannot be opened: {error}", f"无法打开 {path}：{error}"),
-                    Text(
-                        "The file is missing or cut short: copy it again.", "文件缺失或不完整：请重新复制。"
-                    ),
-                ) from error
-            self._file.update(dict.fromkeys(opened.keys(), opened))
+    def __init__(self, model: Model, family: Family) -> None:
+        self._parameters = {name: value.detach() for name, value in model.named_parameters()}
+        self._entries = {entry.theirs: entry for entry in family.table(model.config)}
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._file)
+        return iter(self._entries)
 
     def shape(self, name: str) -> list[int]:
-        """Shape of one tensor, from the file's header."""
-        shape: list[int] = self._file[name].get_slice(name).get_shape()  # type: ignore[no-untyped-call]
-        return shape
+        """Shape of one tensor."""
+        entry = self._entries[name]
+        return list(entry.shape([self._parameters[ours].shape for ours in entry.ours]))
+
+    def dtype(self, name: str) -> torch.dtype:
+        """Number format of one tensor."""
+        return self._parameters[self._entries[name].ours[0]].dtype
 
     def load(self, name: str) -> Tensor:
-        """Read one tensor."""
-        tensor: Tensor = self._file[name].get_tensor(name)  # type: ignore[no-untyped-call]
-        return tensor
+        """One tensor on the CPU."""
+        entry = self._entries[name]
+        return entry.join([self._parameters[ours].cpu() for ours in entry.ours])
+
+    def pieces(self, name: str) -> Iterator[Tensor]:
+        """The same tensor, whole."""
+        yield self.load(name)
 
 
-def _shards(folder: Path) -> list[Path]:
-    if (folder / NAME).is_file():
-        return [folder / NAME]
-    if (folder / INDEX).is_file():
-        return [folder / name for name in _indexed(folder / INDEX)]
-    pickled = sorted(path.name for path in folder.glob("*.bin"))
-    if pickled:
-        raise CheckpointError(
-            Text(f"{folder} holds pickled weights ({pickled[0]}), which can run code when opened.",
-                 f"{folder} 中的权重是 pickle 格式（{pickled[0]}），打开时可能执行代码。"),
-            Text("Convert them where you trust them: load with transformers and call save_pretrained.",
-                 "请在可信的环境中转换：用 transformers 载入后调用 save_pretrained。"),
-        )  # fmt: skip
-    raise CheckpointError(
-        Text(f"{folder} holds no weights ({NAME}).", f"{folder} 中没有权重文件（{NAME}）。"),
-        Text("Give a folder with config.json, model.safetensors and tokenizer.json.",
-             "请给出包含 config.json、model.safetensors 与 tokenizer.json 的目录。"),
-    )  # fmt: skip
-
-
-def _indexed(path: Path) -> list[str]:
-    """The names of the shards that an index lists."""
-    try:
-        return sorted(set(json.loads(path.read_text("utf-8"))["weight_map"].values()))
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise CheckpointError(
-            Text(f"{path} is damaged: {error!r}", f"{path} 已损坏：{error!r}"),
-            Text("Restore it from a copy.", "请从备份恢复该文件。"),
-        ) from error
+def _without_unused(names: dict[str, str], unused: tuple[str, ...], where: str) -> dict[str, str]:
+    """Drop the tensors that this model does not use, and say so."""
+    dropped = [name for name in names if name.startswith(unused)]
+    if dropped:
+        listed = ", ".join(dropped)
+        console.print(
+            str(Text(f"{where}: not used by this model: {listed}", f"{where}：该模型用不到：{listed}")),
+            markup=False,
+        )
+    return {name: stored for name, stored in names.items() if name not in dropped}
 
 
 def _full_names(tensors: TensorSource, family: Family) -> dict[str, str]:
@@ -185,5 +215,8 @@ def _full_names(tensors: TensorSource, family: Family) -> dict[str, str]:
         if name.endswith(family.ignored or ("\0",)):
             continue
         full = family.prefix + name if bare and not name.startswith(family.outside) else name
+        for old, new in family.renamed.items():
+            if full.endswith(old):
+                full = full.removesuffix(old) + new
         names[full] = name
     return names

@@ -5,11 +5,17 @@ import re
 from pathlib import Path
 from typing import Any
 
+from rich.console import Console
+from rich.table import Table
+
 from hanlin.base.language import Text
 from hanlin.checkpoint.folder import find_model, read_config
 from hanlin.model import count
 from hanlin.model.assemble import build_outline
 from hanlin.model.config import CoreConfig
+
+_TENSOR, _SHAPE = Text("tensor", "张量"), Text("shape", "形状")
+_COUNT, _PARAMETERS = Text("tensors", "个数"), Text("parameters", "参数")
 
 BYTES = {"float32": 4, "float16 / bfloat16": 2, "Q8_0": 34 / 32, "Q4_0": 18 / 32}
 """Bytes of one value; the GGUF formats store a scale for each 32 of them, and keep some tensors larger."""
@@ -44,39 +50,80 @@ def parameter_table(config: CoreConfig) -> list[dict[str, Any]]:
     ]
 
 
-def model_lines(description: dict[str, Any]) -> list[str]:
-    """The description as a page for the terminal."""
+def print_model(description: dict[str, Any]) -> None:
+    """The description as a page on standard output."""
     settings, total = description["settings"], description["parameters"]
-    lines = [
-        f"{Text('family', '家族')}: {description['family']}, {settings['assembly']}, head {settings['head']}",
-        f"{Text('parameters', '参数')}: {total:,}",
-        "",
-        f"{Text('tensor', '张量'):<44} {Text('shape', '形状'):<18} {Text('tensors', '个数'):>7} "
-        f"{Text('parameters', '参数'):>15} {Text('share', '占比'):>7}",
-    ]
+    page = Console(soft_wrap=True, highlight=False)
+    page.print(
+        f"{description['family']}, {settings['assembly']}, head {settings['head']}; {total:,} {_PARAMETERS}\n"
+    )
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for title, justify in (
+        (_TENSOR, "left"),
+        (_SHAPE, "left"),
+        (_COUNT, "right"),
+        (_PARAMETERS, "right"),
+        ("%", "right"),
+    ):
+        table.add_column(str(title), justify=justify, no_wrap=True)  # type: ignore[arg-type]
     for row in description["parameter_table"]:
         shape = " x ".join(map(str, row["shape"]))
-        share = row["parameters"] / total
-        lines.append(
-            f"{row['name']:<44} {shape:<18} {row['tensors']:>7} {row['parameters']:>15,} {share:>7.1%}"
-        )
-    lines.append("")
-    for dtype, size in description["memory_bytes"].items():
-        lines.append(f"{Text('weights in', '权重，')} {dtype:<20} {size / 2**20:>12,.1f} MiB")
+        share = f"{row['parameters'] / total:.1%}"
+        table.add_row(row["name"], shape, str(row["tensors"]), f"{row['parameters']:,}", share)
+    page.print(table)
+    page.print("\n".join(_costs(description)), markup=False)
+
+
+def _costs(description: dict[str, Any]) -> list[str]:
+    window = description["settings"]["window"]
     cache = description["cache_bytes_per_token"]
-    whole = cache * settings["window"]
+    lines = ["", str(Text("weights", "权重"))]
     lines += [
-        f"{Text('cache', '缓存')}: {cache:,} {Text('bytes a token', '字节/词元')} (float32); "
-        f"{whole / 2**20:,.1f} MiB {Text('for a whole window of', '，整个窗口')} {settings['window']:,}",
-        f"{Text('forward pass', '前向计算')}: {description['forward_flops_per_token'] / 1e6:,.1f} "
-        f"{Text('MFLOP a token at the full window', 'MFLOP/词元（满窗口）')}",
-        "",
-        f"{Text('settings', '设置')}:",
-        *(f"  {name}: {value}" for name, value in _telling(settings).items()),
+        f"  {dtype:<20} {size / 2**20:>10,.1f} MiB" for dtype, size in description["memory_bytes"].items()
     ]
-    return lines
+    if description["settings"]["assembly"] != "encoder":
+        lines.append(_cache_line(cache, window))
+    lines += [
+        str(
+            Text(
+                f"forward pass: {description['forward_flops_per_token'] / 1e6:,.1f} MFLOP a token at the full window",
+                f"前向计算：满窗口时每词元 {description['forward_flops_per_token'] / 1e6:,.1f} MFLOP",
+            )
+        ),
+        "",
+        str(Text("settings", "设置")),
+    ]
+    return lines + [f"  {name}: {value}" for name, value in _telling(description["settings"]).items()]
+
+
+def _cache_line(cache: int, window: int) -> str:
+    whole = cache * window / 2**20
+    return str(
+        Text(
+            f"cache: {cache:,} bytes a token in float32, {whole:,.1f} MiB for the window of {window:,}",
+            f"缓存：float32 下每词元 {cache:,} 字节，整个窗口（{window:,}）{whole:,.1f} MiB",
+        )
+    )
+
+
+_APPLIES = {
+    "rope_": ("position", "rotary"),
+    "rotary_": ("position", "rotary"),
+    "position_pairs": ("position", "rotary", "sinusoidal"),
+    "relative_": ("position", "relative"),
+    "decoder_layers": ("assembly", "seq2seq"),
+}
+"""Beginnings of settings that mean something only where another one has such a value."""
 
 
 def _telling(settings: dict[str, Any]) -> dict[str, Any]:
-    """The settings that say something: switched-off parts are left out."""
-    return {name: value for name, value in settings.items() if value not in (None, False, 0, [], "none")}
+    """The settings that say something: parts that are switched off or do not apply are left out."""
+    telling = {name: value for name, value in settings.items() if value not in (None, False, 0, [], "none")}
+    for start, (ruler, *values) in _APPLIES.items():
+        if settings[ruler] not in values:
+            telling = {name: value for name, value in telling.items() if not name.startswith(start)}
+    if not settings["experts"]:
+        telling = {
+            name: value for name, value in telling.items() if not name.startswith(("expert", "router"))
+        }
+    return telling

@@ -1,0 +1,1 @@
+"""Adapter folders as PEFT keeps them, both ways."""

@@ -1,0 +1,82 @@
+"""`hanlin convert`: a model in another dress: a folder in another dtype, or one GGUF file."""
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import torch
+
+from hanlin.base.device import choose_compute
+from hanlin.base.errors import CheckpointError, ConfigError
+from hanlin.base.language import Text
+from hanlin.checkpoint.family import express
+from hanlin.checkpoint.folder import find_model, open_model, read_config, save_model
+from hanlin.checkpoint.gguf.quants import Quantization
+from hanlin.checkpoint.gguf.write import write_gguf
+from hanlin.checkpoint.weights import HeldTensors
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+def run_convert(source: Path, target: Path, dtype: str | None, kind: Quantization | None) -> dict[str, Any]:
+    """Write `source` (a folder, a .gguf file or a known name) as `target`: a folder, or a file ending in .gguf.
+
+    dtype: of a folder's weights, float32 by default. kind: of a GGUF file's matrices, F16 by default. Raises
+    `ConfigError` where an option does not fit the target or the target exists, `CheckpointError` for what can
+    not be opened or expressed, `DiskError`. Values beyond the range of float16 are refused.
+    """
+    to_file = target.suffix == ".gguf"
+    _check(target, dtype, kind, to_file)
+    model, tokenizer, defaults = open_model(source, choose_compute("cpu"))
+    family, config = read_config(find_model(source))
+    if not to_file:
+        model = model.to(DTYPES[dtype or "float32"])
+        _check_range(model)
+        save_model(target, model, tokenizer, defaults, {}, {"converted_from": str(source)}, family)
+    else:
+        values = express(config, family)
+        assert values is not None, "what was read from a family can be written in it"
+        tensors = HeldTensors(model, family)
+        with TemporaryDirectory() as folder:
+            tokenizer.save(Path(folder))
+            config_json = {"model_type": family.name, **values}
+            write_gguf(
+                target,
+                config_json,
+                tensors,
+                Path(folder),
+                kind or "F16",
+                defaults=defaults,
+                on_mismatch="warn",
+            )
+    size = target.stat().st_size if to_file else sum(path.stat().st_size for path in target.iterdir())
+    return {"target": str(target), "family": family.name, "bytes": size}
+
+
+def _check(target: Path, dtype: str | None, kind: str | None, to_file: bool) -> None:
+    if target.exists():
+        raise ConfigError(
+            Text(f"{target} exists already.", f"{target} 已存在。"),
+            Text("Name another target, or delete it first.", "请另选目标，或先删除它。"),
+        )
+    if to_file and dtype is not None:
+        raise ConfigError(
+            Text("--dtype is for folders; a GGUF file has a kind.", "--dtype 用于目录；GGUF 文件用 --kind。"),
+            Text("Write --kind F32, F16, Q8_0 or Q4_0.", "请写 --kind F32、F16、Q8_0 或 Q4_0。"),
+        )
+    if not to_file and kind is not None:
+        raise ConfigError(
+            Text(f"--kind {kind} is for GGUF files; {target} would be a folder.",
+                 f"--kind {kind} 用于 GGUF 文件；{target} 会是目录。"),
+            Text("Let the target end in .gguf, or use --dtype.", "请让目标以 .gguf 结尾，或使用 --dtype。"),
+        )  # fmt: skip
+
+
+def _check_range(model: torch.nn.Module) -> None:
+    for name, parameter in model.named_parameters():
+        if not parameter.isfinite().all():
+            raise CheckpointError(
+                Text(f"{name} has values that are not finite in {parameter.dtype}.",
+                     f"{name} 中有些值在 {parameter.dtype} 下不是有限数。"),
+                Text("Use --dtype bfloat16 or float32.", "请使用 --dtype bfloat16 或 float32。"),
+            )  # fmt: skip
