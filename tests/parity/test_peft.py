@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from hanlin.base.errors import CheckpointError, ConfigError
 from hanlin.checkpoint.adapters.read import load_adapter
 from hanlin.checkpoint.adapters.write import base_fingerprint, save_adapter
-from hanlin.checkpoint.folder import read_config
+from hanlin.checkpoint.recognize import read_config
 from hanlin.checkpoint.weights import read_weights
 from hanlin.model.adapters.adapters import Adapters
 from hanlin.model.adapters.config import LoraConfig, PrefixConfig, PromptConfig

@@ -19,7 +19,8 @@ from transformers import (
 from hanlin.base.device import Compute
 from hanlin.base.errors import CheckpointError
 from hanlin.checkpoint.defaults import GenerationDefaults
-from hanlin.checkpoint.folder import load_model, open_model, read_config, save_model
+from hanlin.checkpoint.folder import load_model, open_model, save_model
+from hanlin.checkpoint.recognize import read_config
 from hanlin.model.cache import KeyValueCache
 from hanlin.model.config import CoreConfig
 from hanlin.model.seq2seq import Seq2Seq

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import ValidationError
 
 from hanlin.base.device import Compute
 from hanlin.base.errors import CheckpointError
@@ -13,42 +12,16 @@ from hanlin.base.files import atomic_folder, recover_folder
 from hanlin.base.language import Text
 from hanlin.base.manifest import NAME as MANIFEST
 from hanlin.base.manifest import Manifest, read_manifest, verify_files, write_manifest
-from hanlin.checkpoint.bart import BART
-from hanlin.checkpoint.bert import BERT
 from hanlin.checkpoint.defaults import GenerationDefaults, read_defaults, write_defaults
-from hanlin.checkpoint.family import Family, as_read, express
-from hanlin.checkpoint.gemma3 import GEMMA3
+from hanlin.checkpoint.family import Family
 from hanlin.checkpoint.gguf.model import open_gguf
-from hanlin.checkpoint.glm4 import GLM4
-from hanlin.checkpoint.gpt2 import GPT2
 from hanlin.checkpoint.known import locate
-from hanlin.checkpoint.llama import LLAMA
-from hanlin.checkpoint.marian import MARIAN
-from hanlin.checkpoint.mistral import MISTRAL
-from hanlin.checkpoint.mixtral import MIXTRAL
-from hanlin.checkpoint.modernbert import MODERNBERT
-from hanlin.checkpoint.native import NATIVE
-from hanlin.checkpoint.qwen2 import QWEN2
-from hanlin.checkpoint.qwen3 import QWEN3
-from hanlin.checkpoint.qwen3_moe import QWEN3_MOE
-from hanlin.checkpoint.roberta import ROBERTA
-from hanlin.checkpoint.t5 import T5
-from hanlin.checkpoint.weights import SHARD_BYTES, fill_model, read_weights, tensor_names, write_weights
+from hanlin.checkpoint.recognize import FAMILIES, GGUF, choose_family, read_config
+from hanlin.checkpoint.weights import SHARD_BYTES, fill_model, read_weights, write_weights
 from hanlin.model.assemble import Model, build_empty
 from hanlin.model.config import CoreConfig
 from hanlin.model.decoder import Decoder
 from hanlin.tokenizer.tokenizer import Tokenizer
-
-_DECODERS = (LLAMA, GPT2, MISTRAL, QWEN2, QWEN3, GEMMA3, GLM4, MIXTRAL, QWEN3_MOE)
-
-_OTHERS = (BERT, ROBERTA, MODERNBERT, BART, MARIAN, T5)
-
-FAMILIES: dict[str, Family] = {family.name: family for family in (*_DECODERS, *_OTHERS, NATIVE)}
-"""Every kind of config.json that opens; when writing, the first that can express the model is taken."""
-
-
-GGUF = ".gguf"
-"""The ending of a file that is a model by itself."""
 
 
 def save_model(
@@ -79,7 +52,7 @@ def write_model_files(
     shard_bytes: int = SHARD_BYTES,
 ) -> None:
     """Write everything of a model folder but its manifest."""
-    family, values = _choose_family(model.config, family, tokenizer)
+    family, values = choose_family(model.config, family, tokenizer)
     config = {
         "model_type": family.name,
         **values,
@@ -164,87 +137,3 @@ def find_model(folder: Path) -> Path:
         recover_folder(candidate)
     found = next((path for path in candidates if (path / "config.json").is_file()), folder)
     return found if found.exists() else locate(str(folder))
-
-
-def read_config(folder: Path) -> tuple[Family, CoreConfig]:
-    """The family and settings of a model folder or GGUF file; of its weights, at most their names are read."""
-    if folder.suffix == GGUF:
-        values = open_gguf(folder).config
-        return FAMILIES[values["model_type"]], FAMILIES[values["model_type"]].read(values)
-    path = folder / "config.json"
-    if not path.is_file():
-        raise _no_config(folder)
-    try:
-        values = json.loads(path.read_text("utf-8"))
-        kind = values.get("model_type")
-        if kind not in FAMILIES:
-            raise _unknown_kind(path, kind)
-        if values.get("quantization_config"):
-            raise _quantized(path)
-        family, config = FAMILIES[kind], FAMILIES[kind].read(values)
-        if family.settle is not as_read:
-            config = family.settle(config, tensor_names(folder, family))
-        return family, config
-    except (ValueError, KeyError, AttributeError, TypeError, ArithmeticError, ValidationError) as error:
-        reason = f"{error} is missing" if isinstance(error, KeyError) else str(error)
-        raise CheckpointError(
-            Text(f"{path} is damaged or incomplete: {reason}", f"{path} 已损坏或不完整：{reason}"),
-            Text("Restore config.json from a copy.", "请从备份恢复 config.json。"),
-        ) from error
-
-
-def _choose_family(
-    config: CoreConfig, wanted: Family | None, tokenizer: Tokenizer
-) -> tuple[Family, dict[str, Any]]:
-    """The first family that can express the model, the wanted one before all, and its config.json.
-
-    Where a family's positions hang on the id of padding (RoBERTa's), that must be the tokenizer's.
-    """
-    for family in (*([wanted] if wanted else []), *FAMILIES.values()):
-        values = express(config, family)
-        if values is not None and values.get("pad_token_id", tokenizer.pad_id) == tokenizer.pad_id:
-            return family, values
-    raise AssertionError("NATIVE expresses every config")
-
-
-def _unknown_kind(path: Path, kind: Any) -> CheckpointError:
-    if kind == "gemma3":
-        return CheckpointError(
-            Text(f"{path}: this Gemma 3 also reads pictures (model_type 'gemma3'); only its text models can be opened.",
-                 f"{path}：这个 Gemma 3 还能读图（model_type 为 'gemma3'）；只能打开其纯文本模型。"),
-            Text("Use a folder whose model_type is gemma3_text, such as that of Gemma 3 1B.",
-                 "请使用 model_type 为 gemma3_text 的目录，例如 Gemma 3 1B。"),
-        )  # fmt: skip
-    return CheckpointError(
-        Text(
-            f"{path}: model_type {kind!r} cannot be opened.",
-            f"{path}：无法打开 model_type 为 {kind!r} 的模型。",
-        ),
-        Text(
-            f"These can: {', '.join(sorted(FAMILIES))}.",
-            f"可以打开的有：{'、'.join(sorted(FAMILIES))}。",
-        ),
-    )
-
-
-def _quantized(path: Path) -> CheckpointError:
-    return CheckpointError(
-        Text(f"{path} sets quantization_config: its weights are packed, and cannot be opened.",
-             f"{path} 设置了 quantization_config：其权重是打包的，无法打开。"),
-        Text("Use the model in float16, bfloat16 or float32, or as a GGUF file.",
-             "请使用 float16、bfloat16 或 float32 的模型，或其 GGUF 文件。"),
-    )  # fmt: skip
-
-
-def _no_config(folder: Path) -> CheckpointError:
-    there = folder.is_dir()
-    return CheckpointError(
-        Text(
-            f"{folder} is not a model folder: {'it has no config.json' if there else 'it does not exist'}.",
-            f"{folder} 不是模型目录：{'其中没有 config.json' if there else '该目录不存在'}。",
-        ),
-        Text(
-            "Give a folder with config.json, model.safetensors and tokenizer.json, or the folder of a run.",
-            "请给出包含 config.json、model.safetensors 与 tokenizer.json 的目录，或一次运行的目录。",
-        ),
-    )

@@ -30,7 +30,12 @@ app = App(
 
 Overrides = Annotated[str, Parameter(help="Settings that differ from the recipe, such as model.layers=6.")]
 RecipePath = Annotated[Path, Parameter(help="The recipe, a YAML file.")]
-ModelPath = Annotated[Path, Parameter(help="A model folder, or the folder of a run.")]
+ModelPath = Annotated[
+    Path,
+    Parameter(
+        help="A model folder, the folder of a run, a .gguf file, or a name such as smollm2-135m-instruct."
+    ),
+]
 Json = Annotated[bool, Parameter(negative=(), help="Print JSON for programs.")]
 Fresh = Annotated[bool, Parameter(negative=(), help="Throw an earlier training run in this folder away.")]
 
@@ -116,6 +121,20 @@ def evaluate(recipe: RecipePath, *overrides: Overrides, json: Json = False) -> N
 
 
 @app.command
+def ladder(recipe: RecipePath, *overrides: Overrides, json: Json = False) -> None:
+    """Hold n-gram, feed-forward, recurrent and Transformer models against each other under one budget."""
+    from hanlin.stages.ladder import print_ladder, run_ladder
+    from hanlin.stages.recipe import read_recipe
+
+    chosen = read_recipe(recipe, overrides)
+    found = run_ladder(chosen)
+    if json:
+        print(found.model_dump_json(indent=1))
+    else:
+        print_ladder(found, chosen.places.ladder)
+
+
+@app.command
 def generate(
     model: ModelPath,
     *prompts: Annotated[str, Parameter(help="Beginnings to continue; without any, lines of standard input.")],
@@ -184,6 +203,45 @@ def chat(
 
 
 @app.command
+def embed(
+    *files: Annotated[
+        Path, Parameter(help="One text a line, or JSONL; without any, lines of standard input.")
+    ],
+    model: Annotated[str, Parameter(help="A model folder, or a name such as all-minilm-l6-v2.")],
+    text: Annotated[tuple[str, ...], Parameter(negative=(), help="A text; may be given several times.")] = (),
+    output: Annotated[
+        Path | None, Parameter(help="A .npy or .jsonl file; without one, numbers are printed.")
+    ] = None,
+    field: Annotated[str | None, Parameter(help="The field of JSONL that holds the text.")] = None,
+    similarity: Annotated[
+        bool, Parameter(negative=(), help="Print the cosine between every two texts.")
+    ] = False,
+    pooling: Annotated[
+        Literal["first", "mean", "last"] | None, Parameter(help="Other than the model's own.")
+    ] = None,
+    normalize: Annotated[bool | None, Parameter(help="Other than the model's own.")] = None,
+    max_tokens: Annotated[
+        int | None, Parameter(help="Where texts are cut, if not where the model's own are.")
+    ] = None,
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto",
+    json: Json = False,
+) -> None:
+    """Turn texts into vectors."""
+    from hanlin.generate.embedding import load_encoder
+    from hanlin.stages import embed as stage
+    from hanlin.stages.texts import gather_texts
+
+    stage.check_output(output)
+    texts = gather_texts(files, text, field, sys.stdin)
+    encoder = load_encoder(model, device, pooling=pooling, normalize=normalize, max_tokens=max_tokens)
+    vectors = stage.run_embed(encoder, texts, output).vectors_NC
+    if similarity:
+        print("\n".join(stage.similarity_lines(texts, vectors)))
+    elif output is None:
+        print("\n".join(stage.record_lines(texts, vectors) if json else stage.number_lines(vectors)))
+
+
+@app.command
 def serve(
     model: ModelPath,
     *overrides: Annotated[str, Parameter(help="Settings such as port=8001 or host=0.0.0.0.")],
@@ -196,11 +254,61 @@ def serve(
 
 
 @app.command
-def show(folder: Annotated[Path, Parameter(help="Any folder that Hanlin wrote, or a model folder.")]) -> None:
+def convert(
+    source: ModelPath,
+    target: Annotated[Path, Parameter(help="The new folder, or a file ending in .gguf.")],
+    *,
+    dtype: Annotated[
+        Literal["float32", "bfloat16", "float16"] | None, Parameter(help="Of a folder's weights; float32.")
+    ] = None,
+    kind: Annotated[
+        Literal["F32", "F16", "Q8_0", "Q4_0"] | None, Parameter(help="Of a GGUF file's matrices; F16.")
+    ] = None,
+) -> None:
+    """Write a model as a folder in another dtype, or as one GGUF file."""
+    from hanlin.stages.convert import run_convert
+
+    print(_json(run_convert(source, target, dtype, kind)))
+
+
+show = App(
+    name="show", help="Say what a folder holds, what a model is made of, or what its attention looks at."
+)
+app.command(show)
+
+
+@show.default
+def show_folder(
+    folder: Annotated[Path, Parameter(help="Any folder that Hanlin wrote, or a model folder.")],
+) -> None:
     """Say what a folder holds."""
     from hanlin.stages.show import describe_folder
 
     print(_json(describe_folder(folder)))
+
+
+@show.command(name="model")
+def show_model(model: ModelPath, *, json: Json = False) -> None:
+    """Family, settings, parameter table, memory by dtype, cache and operations by token."""
+    from hanlin.stages.show_model import describe_model, print_model
+
+    description = describe_model(model)
+    if json:
+        print(_json(description))
+    else:
+        print_model(description)
+
+
+@show.command(name="attention")
+def show_attention(model: ModelPath, text: str, *, layer: int = 0, head: int = 0, json: Json = False) -> None:
+    """What one head of one block looks at in a text: vectors, scores, weights, result."""
+    from hanlin.stages.show_attention import attention_of, attention_values, print_attention
+
+    shown = attention_of(model, text, layer, head)
+    if json:
+        print(_json(attention_values(shown)))
+    else:
+        print_attention(shown)
 
 
 @app.command

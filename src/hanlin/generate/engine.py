@@ -8,6 +8,7 @@ import itertools
 import threading
 from collections import deque
 from collections.abc import Sequence
+from contextlib import nullcontext
 
 import torch
 from torch import Tensor
@@ -18,6 +19,7 @@ from hanlin.base.language import Text
 from hanlin.generate.generation import Generation, Piece
 from hanlin.generate.parameters import SamplingParameters
 from hanlin.generate.sampling import SamplingRows, draw, filter_logits
+from hanlin.model.adapters.adapters import Adapters
 from hanlin.model.cache import KeyValueCache
 from hanlin.model.decoder import Decoder
 from hanlin.tokenizer.tokenizer import Tokenizer
@@ -29,10 +31,18 @@ class Engine:
     """Generates for up to `max_rows` requests at once; further ones wait in order.
 
     `submit`, `cancel` and `busy` may be called from any thread. `step` is for one thread at a time: whoever
-    drives the engine. The cache grows with the requests that run at once, to at most `max_rows` whole windows.
+    drives the engine, and who alone may change `adapters`, between steps. The cache grows with the requests that
+    run at once, to at most `max_rows` whole windows.
     """
 
-    def __init__(self, model: Decoder, tokenizer: Tokenizer, compute: Compute, max_rows: int = 8) -> None:
+    def __init__(
+        self,
+        model: Decoder,
+        tokenizer: Tokenizer,
+        compute: Compute,
+        max_rows: int = 8,
+        adapters: Adapters | None = None,
+    ) -> None:
         assert max_rows >= 1
         if model.config.vocab_size < tokenizer.vocab_size:
             raise _wrong_tokenizer(model.config.vocab_size, tokenizer.vocab_size)
@@ -40,6 +50,7 @@ class Engine:
         self.tokenizer = tokenizer
         self.compute = compute
         self.max_rows = max_rows
+        self.adapters = adapters
         self.window = model.config.window
         self._numbers = itertools.count(1)
         self._lock = threading.Lock()
@@ -55,26 +66,31 @@ class Engine:
         """Whether a step would do anything."""
         return bool(self._running or self._waiting)
 
-    def submit(self, prompt_ids: Sequence[int], parameters: SamplingParameters) -> Generation:
-        """Ask for a continuation of `prompt_ids`; it begins at one of the next steps.
+    def submit(
+        self, prompt_ids: Sequence[int], parameters: SamplingParameters, adapter: str | None = None
+    ) -> Generation:
+        """Ask for a continuation of `prompt_ids`, by the base or an adapter; it begins at one of the next steps.
 
-        It ends with "length" after `max_new_tokens` or when the window is full. Raises as `check_prompt`.
+        It ends with "length" after `max_new_tokens` or when the window is full, and as "cancelled" when its
+        adapter is removed. Raises as `check_prompt`.
         """
         prompt = tuple(prompt_ids)
-        self.check_prompt(prompt)
-        limit = min(parameters.max_new_tokens, self.window - len(prompt))
-        generation = Generation(next(self._numbers), prompt, parameters, limit, self.tokenizer)
+        self.check_prompt(prompt, adapter)
+        room = self.window - self._taken(adapter) - len(prompt)
+        limit = min(parameters.max_new_tokens, room)
+        generation = Generation(next(self._numbers), prompt, parameters, limit, self.tokenizer, adapter)
         with self._lock:
             self._waiting.append(generation)
         return generation
 
-    def check_prompt(self, prompt_ids: Sequence[int]) -> None:
+    def check_prompt(self, prompt_ids: Sequence[int], adapter: str | None = None) -> None:
         """Raise `RequestError` when a prompt is empty, holds ids outside the vocabulary or fills the
-        window."""
+        window, and for an adapter that is not there."""
         if not prompt_ids:
             raise _empty_prompt()
-        if len(prompt_ids) >= self.window:
-            raise _no_room(len(prompt_ids), self.window)
+        room = self.window - self._taken(adapter)
+        if len(prompt_ids) >= room:
+            raise _no_room(len(prompt_ids), room)
         if not all(0 <= id < self.tokenizer.vocab_size for id in prompt_ids):
             raise _outside(self.tokenizer.vocab_size)
 
@@ -102,6 +118,7 @@ class Engine:
     def _drop_cancelled(self) -> list[Piece]:
         with self._lock:
             cancelled, self._cancelled = self._cancelled, set()
+            cancelled |= {row.id for row in (*self._running, *self._waiting) if not self._has(row.adapter)}
             if not cancelled:
                 return []
             waiting = [generation for generation in self._waiting if generation.id in cancelled]
@@ -118,7 +135,7 @@ class Engine:
         if not self._running:
             return []
         last_B1 = torch.tensor([[row.token_ids[-1]] for row in self._running], device=self.compute.device)
-        logits_BV = self._logits(last_B1, self._storage().rows(0, len(self._running)))
+        logits_BV = self._logits(last_B1, self._storage().rows(0, len(self._running)), self._running)
         if self._sampling is None:
             self._sampling = SamplingRows.of([row.parameters for row in self._running], self.compute.device)
         ids = self._choose(logits_BV, self._running, self._sampling)
@@ -139,19 +156,22 @@ class Engine:
             row = len(self._running) - 1
             self._storage(row + 1).clear(row)
             self._sampling = None
-            prompt_1T = torch.tensor([generation.prompt_ids], device=self.compute.device)
             if generation.parameters.repetition_penalty != 1:
-                self._seen[generation.id] = self._marks(prompt_1T[0])
-            logits_1V = self._logits(prompt_1T, self._storage().rows(row, row + 1))
+                self._seen[generation.id] = self._marks(generation.prompt_ids)
+            virtual = [] if self.adapters is None else self.adapters.prompt_ids(generation.adapter)
+            prompt_1T = torch.tensor([[*virtual, *generation.prompt_ids]], device=self.compute.device)
+            logits_1V = self._logits(prompt_1T, self._storage().rows(row, row + 1), [generation])
             rows = SamplingRows.of([generation.parameters], self.compute.device)
             (id,) = self._choose(logits_1V, [generation], rows)
             pieces.append(generation.accept(id))
             self._leave()
         return pieces
 
-    def _logits(self, tokens_BT: Tensor, cache: KeyValueCache) -> Tensor:
+    def _logits(self, tokens_BT: Tensor, cache: KeyValueCache, generations: Sequence[Generation]) -> Tensor:
         """Logits after the last token of each row: (B, V), float32, V that of the tokenizer."""
-        with self.compute.autocast():
+        names = [row.adapter for row in generations]
+        through = nullcontext() if self.adapters is None else self.adapters.rows(names)
+        with self.compute.autocast(), through:
             hidden_BC = self.model.hidden(tokens_BT, cache=cache)[:, -1]
             logits_BV = self.model.logits(hidden_BC)
         return logits_BV[:, : self.tokenizer.vocab_size]
@@ -187,9 +207,22 @@ class Engine:
             self._storage().clear(len(self._running))
             self._sampling = None
 
-    def _marks(self, ids_T: Tensor) -> Tensor:
-        marks_V = torch.zeros(self.tokenizer.vocab_size, dtype=torch.bool, device=ids_T.device)
-        return marks_V.scatter_(0, ids_T, True)
+    def _marks(self, ids: Sequence[int]) -> Tensor:
+        marks_V = torch.zeros(self.tokenizer.vocab_size, dtype=torch.bool)
+        marks_V[list(ids)] = True
+        return marks_V.to(self.compute.device)
+
+    def _taken(self, adapter: str | None) -> int:
+        """How much of the window an adapter takes. Raises `RequestError` for one that is not there."""
+        if adapter is None:
+            return 0
+        if self.adapters is None:
+            raise _no_adapters(adapter)
+        self.adapters.check(adapter)
+        return self.adapters.positions(adapter)
+
+    def _has(self, adapter: str | None) -> bool:
+        return adapter is None or (self.adapters is not None and adapter in self.adapters.configs)
 
     def _storage(self, rows: int = 1) -> KeyValueCache:
         """The cache, grown (twofold, so that it is seldom) until it has `rows`."""
@@ -228,6 +261,13 @@ def _no_room(length: int, window: int) -> RequestError:
         Text(
             "Shorten the prompt, or use a model with a longer window.", "请缩短提示词，或换用窗口更长的模型。"
         ),
+    )
+
+
+def _no_adapters(name: str) -> RequestError:
+    return RequestError(
+        Text(f"There is no adapter {name}: this model has none.", f"没有适配器 {name}：该模型没有适配器。"),
+        Text("Name no adapter, or load it first.", "请不要指定适配器，或先载入它。"),
     )
 
 

@@ -35,6 +35,7 @@ class Generation:
     parameters: SamplingParameters
     limit: int
     tokenizer: Tokenizer = field(repr=False)
+    adapter: str | None = None
     token_ids: list[int] = field(default_factory=list, init=False, repr=False)
     finish_reason: FinishReason | None = field(default=None, init=False)
     seed: int = field(init=False)

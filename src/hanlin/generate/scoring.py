@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from hanlin.base.device import Compute
 from hanlin.base.progress import track
-from hanlin.model.decoder import Decoder
+from hanlin.model.causal import CausalModel
 
 Ids = Sequence[int] | NDArray[np.integer]
 Floats = NDArray[np.float64]
@@ -37,7 +37,7 @@ class Window:
 
 @torch.inference_mode()
 def token_log_probabilities(
-    model: Decoder, texts: Sequence[Ids], compute: Compute, first: int = 1, title: str = ""
+    model: CausalModel, texts: Sequence[Ids], compute: Compute, first: int = 1, title: str = ""
 ) -> list[Floats]:
     """log P(x_t | x_<t) for t = first .. T-1 of each text, float64. `first` is at least 1: the first token has
     no condition. With a `title`, progress is shown.
@@ -85,7 +85,9 @@ def _batches(cuts: Sequence[Window]) -> Iterator[Sequence[Window]]:
         place += rows
 
 
-def _score(model: Decoder, compute: Compute, texts: Sequence[Ids], batch: Sequence[Window]) -> list[Floats]:
+def _score(
+    model: CausalModel, compute: Compute, texts: Sequence[Ids], batch: Sequence[Window]
+) -> list[Floats]:
     """The counted log-probabilities of each window in `batch`; N = all of them, one window after another."""
     T = max(cut.stop - cut.start for cut in batch) - 1
     inputs_BT = np.zeros((len(batch), T), np.int64)

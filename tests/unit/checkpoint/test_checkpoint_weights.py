@@ -12,8 +12,8 @@ from tests.tiny import CPU, scatter
 
 from hanlin.base.errors import CheckpointError
 from hanlin.base.files import atomic_folder
-from hanlin.checkpoint.gpt2 import GPT2
-from hanlin.checkpoint.llama import LLAMA
+from hanlin.checkpoint.families.gpt2 import GPT2
+from hanlin.checkpoint.families.llama import LLAMA
 from hanlin.checkpoint.weights import read_weights, write_weights
 from hanlin.model.assemble import build_empty
 from hanlin.model.config import CoreConfig
@@ -135,7 +135,7 @@ MEASURE = """
 import json, sys
 import torch
 from pathlib import Path
-from hanlin.checkpoint.folder import FAMILIES
+from hanlin.checkpoint.recognize import FAMILIES
 from hanlin.checkpoint.weights import read_weights
 from hanlin.model.assemble import build_empty
 from hanlin.model.config import CoreConfig

@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 from typing import Any
 
+from hanlin.checkpoint.families.task import read_task, write_task
 from hanlin.checkpoint.family import ACTIVATIONS, Family, require, spelled, tied_head
 from hanlin.checkpoint.keys import Entry, entries
-from hanlin.checkpoint.task import read_task, write_task
 from hanlin.model.config import CoreConfig
 
 _CLASSES = {

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from hanlin.checkpoint.llama import NAMES, descendant, read_shape, write_shape
-from hanlin.checkpoint.qwen2 import read_sliding, write_sliding
+from hanlin.checkpoint.families.llama import NAMES, descendant, read_shape, write_shape
+from hanlin.checkpoint.families.qwen2 import read_sliding, write_sliding
 from hanlin.model.config import CoreConfig
 
 QWEN3_NAMES: Mapping[str, str] = {

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from hanlin.checkpoint.bart import (
+from hanlin.checkpoint.families.bart import (
     LOGITS_BIAS,
     read_stacks,
     settle_bias,

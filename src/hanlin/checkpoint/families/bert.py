@@ -3,9 +3,9 @@
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
+from hanlin.checkpoint.families.task import CLASSES, read_task, write_task
 from hanlin.checkpoint.family import ACTIVATIONS, Family, require, spelled
 from hanlin.checkpoint.keys import Entry, entries
-from hanlin.checkpoint.task import CLASSES, read_task, write_task
 from hanlin.model.config import CoreConfig
 from hanlin.model.heads import OVER_VOCABULARY
 

@@ -3,10 +3,10 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from hanlin.checkpoint.families.rope import read_rope, write_rope
+from hanlin.checkpoint.families.task import read_task, write_task
 from hanlin.checkpoint.family import ACTIVATIONS, Family, require, spelled, tied_head
 from hanlin.checkpoint.keys import entries
-from hanlin.checkpoint.rope import read_rope, write_rope
-from hanlin.checkpoint.task import read_task, write_task
 from hanlin.model.config import CoreConfig
 
 CLASSES = {

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterator
 from typing import Any
 
-from hanlin.checkpoint.bert import (
+from hanlin.checkpoint.families.bert import (
     NAMES,
     OLD_NAMES,
     head_copies,
@@ -12,9 +12,9 @@ from hanlin.checkpoint.bert import (
     with_pooler_of,
     write_shape,
 )
+from hanlin.checkpoint.families.task import read_task, write_task
 from hanlin.checkpoint.family import Family, require
 from hanlin.checkpoint.keys import Entry
-from hanlin.checkpoint.task import read_task, write_task
 from hanlin.model.config import CoreConfig
 
 _NAMES = {

@@ -5,7 +5,7 @@ Half of each head turns, in neighbouring pairs; norms before and after each sub-
 
 from typing import Any
 
-from hanlin.checkpoint.llama import NAMES, descendant, read_shape, write_shape
+from hanlin.checkpoint.families.llama import NAMES, descendant, read_shape, write_shape
 from hanlin.model.config import CoreConfig
 
 _NAMES = {

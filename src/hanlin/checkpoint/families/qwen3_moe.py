@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from hanlin.checkpoint.llama import descendant, write_shape
-from hanlin.checkpoint.patterns import read_patterns, uniform
-from hanlin.checkpoint.qwen3 import QWEN3_NAMES, read_qwen3
+from hanlin.checkpoint.families.llama import descendant, write_shape
+from hanlin.checkpoint.families.patterns import read_patterns, uniform
+from hanlin.checkpoint.families.qwen3 import QWEN3_NAMES, read_qwen3
 from hanlin.model.config import CoreConfig
 
 _NAMES = {

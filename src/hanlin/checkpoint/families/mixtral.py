@@ -2,9 +2,9 @@
 
 from typing import Any
 
+from hanlin.checkpoint.families.llama import NAMES, descendant, read_shape, write_shape
+from hanlin.checkpoint.families.patterns import read_patterns, uniform
 from hanlin.checkpoint.family import require
-from hanlin.checkpoint.llama import NAMES, descendant, read_shape, write_shape
-from hanlin.checkpoint.patterns import read_patterns, uniform
 from hanlin.model.config import CoreConfig
 
 _NAMES = {

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from hanlin.checkpoint.llama import descendant, read_shape, write_shape
-from hanlin.checkpoint.patterns import read_patterns, write_patterns
+from hanlin.checkpoint.families.llama import descendant, read_shape, write_shape
+from hanlin.checkpoint.families.patterns import read_patterns, write_patterns
 from hanlin.model.config import CoreConfig
 
 

@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 from typing import Any
 
+from hanlin.checkpoint.families.patterns import read_patterns, write_patterns
+from hanlin.checkpoint.families.task import read_task, write_task
 from hanlin.checkpoint.family import ACTIVATIONS, Family, require, spelled
 from hanlin.checkpoint.keys import Entry, entries
-from hanlin.checkpoint.patterns import read_patterns, write_patterns
-from hanlin.checkpoint.task import read_task, write_task
 from hanlin.model.config import CoreConfig
 
 _POOLINGS = {"cls": "first", "mean": "mean"}

@@ -5,10 +5,10 @@ Norms before and after each sub-layer, multiplied by 1 + weight; scaled embeddin
 
 from typing import Any
 
+from hanlin.checkpoint.families.llama import descendant, read_shape, whole_heads, write_shape
+from hanlin.checkpoint.families.patterns import read_patterns, write_patterns
+from hanlin.checkpoint.families.qwen3 import QWEN3_NAMES
 from hanlin.checkpoint.family import ACTIVATIONS, require, spelled
-from hanlin.checkpoint.llama import descendant, read_shape, whole_heads, write_shape
-from hanlin.checkpoint.patterns import read_patterns, write_patterns
-from hanlin.checkpoint.qwen3 import QWEN3_NAMES
 from hanlin.model.config import CoreConfig
 
 _CLASSES = {"ForCausalLM": "lm", "TextModel": "none", "TextForSequenceClassification": "classify"}
