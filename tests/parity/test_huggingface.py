@@ -428,7 +428,7 @@ def test_damaged_generation_defaults_are_named(theirs):
 
 def test_a_folder_that_is_absent_or_holds_no_model_is_named(tmp_path):
     assert "it has no config.json" in refusal(tmp_path)
-    assert "it does not exist" in refusal(tmp_path / "absent")
+    assert "There is no model" in refusal(tmp_path / "absent")
 
 
 def test_the_folder_of_a_run_opens_its_model(ours, tmp_path):

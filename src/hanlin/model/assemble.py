@@ -1,13 +1,16 @@
 """From settings to a model."""
 
+from typing import Any
+
 import torch
 from torch import nn
+from torch.overrides import TorchFunctionMode
 
 from hanlin.model.bias import LinearBias
 from hanlin.model.config import CoreConfig
 from hanlin.model.decoder import Decoder
 from hanlin.model.encoder import Encoder
-from hanlin.model.position import RotaryTable, SinusoidalTable
+from hanlin.model.position import SinusoidalTable
 from hanlin.model.seq2seq import Seq2Seq
 
 Model = Decoder | Encoder | Seq2Seq
@@ -25,16 +28,28 @@ def build_model(config: CoreConfig) -> Model:
     return _ASSEMBLIES[config.assembly](config)
 
 
+class _NoValues(TorchFunctionMode):
+    """Within it `nn.init` sets nothing: on tensors without memory it would load half of torch's compiler to do so."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        if getattr(func, "__module__", "") == nn.init.__name__:
+            return None
+        return func(*args, **(kwargs or {}))
+
+
 def build_outline(config: CoreConfig) -> Model:
     """A model without memory: names, shapes and modules only."""
-    with torch.device("meta"):
+    with torch.device("meta"), _NoValues():
         return build_model(config)
 
 
-def build_empty(config: CoreConfig, device: torch.device) -> Model:
+def build_empty(config: CoreConfig, device: torch.device, dtype: torch.dtype = torch.float32) -> Model:
     """A model whose parameters have memory but no values yet: for loading weights into."""
     model = build_outline(config)
-    model.to_empty(device=device)
+    # What `to_empty` does, which would load sympy first.
+    model._apply(lambda tensor: torch.empty(tensor.shape, dtype=dtype, device=device))  # type: ignore[no-untyped-call]
     model.tie()
     fill_tables(model)
     return model
@@ -43,5 +58,5 @@ def build_empty(config: CoreConfig, device: torch.device) -> Model:
 def fill_tables(model: nn.Module) -> None:
     """Compute the tables that are no parameters."""
     for module in model.modules():
-        if isinstance(module, RotaryTable | SinusoidalTable | LinearBias):
+        if isinstance(module, SinusoidalTable | LinearBias):
             module.fill()

@@ -12,17 +12,18 @@ from hanlin.model.config import CoreConfig
 from hanlin.model.mask import Mask
 from hanlin.model.norm import build_norm
 from hanlin.model.position import Rotation, rotate
+from hanlin.model.sparse import KEYS
 
 KeysValues = tuple[Tensor, Tensor]
 """Keys and values, (B, G, S, D) each."""
 
 
-def attention_weights(
+def attention_scores(
     q_BHTD: Tensor, k_BGSD: Tensor, mask: Mask, scale: float | None = None, softcap: float | None = None
 ) -> Tensor:
-    """softmax(scale q k^T + bias) over the allowed keys: (B, H, T, S), float32, rows sum to 1.
+    """scale q k^T + bias, and minus infinity where a query may not look: (B, H, T, S), float32.
 
-    With the default scale, 1 / sqrt(D), this is arXiv 1706.03762, eq. 1; grouped heads arXiv 2305.13245; softcap 2408.00118.
+    With the default scale, 1 / sqrt(D), arXiv 1706.03762, eq. 1; grouped heads arXiv 2305.13245; softcap 2408.00118.
     """
     scale = q_BHTD.shape[-1] ** -0.5 if scale is None else scale
     k_BHSD = k_BGSD.repeat_interleave(q_BHTD.shape[1] // k_BGSD.shape[1], dim=1)
@@ -31,7 +32,14 @@ def attention_weights(
         scores_BHTS = softcap * torch.tanh(scores_BHTS / softcap)
     if mask.bias_BHTS is not None:
         scores_BHTS = scores_BHTS + mask.bias_BHTS
-    return scores_BHTS.masked_fill(~mask.allowed_BTS.unsqueeze(1), -torch.inf).softmax(dim=-1)
+    return scores_BHTS.masked_fill(~mask.allowed_BTS.unsqueeze(1), -torch.inf)
+
+
+def attention_weights(
+    q_BHTD: Tensor, k_BGSD: Tensor, mask: Mask, scale: float | None = None, softcap: float | None = None
+) -> Tensor:
+    """softmax(scores) over the keys: (B, H, T, S), float32, rows sum to 1. Source: arXiv 1706.03762, eq. 1."""
+    return attention_scores(q_BHTD, k_BGSD, mask, scale, softcap).softmax(dim=-1)
 
 
 def reference_attention(
@@ -58,7 +66,38 @@ def fused_attention(
     softcap: float | None = None,
     dropout: float = 0.0,
 ) -> Tensor:
-    """The same by torch's fused kernels, which never hold the (T, S) scores; they have no softcap."""
+    """The same by torch's fused kernels, and only over keys that `mask` shows to any query nearby.
+
+    The (T, S) scores are never held, nor the (T, S) mask where it is sparse. Kernels have no softcap: that takes
+    the reference, part by part.
+    """
+    if mask.parts is None:
+        return _whole(q_BHTD, k_BGSD, v_BGSD, mask, scale, softcap, dropout)
+    keys, values = torch.split(k_BGSD, KEYS, dim=2), torch.split(v_BGSD, KEYS, dim=2)
+    mixed = [
+        _whole(
+            q_BHTD[:, :, part.queries],
+            torch.cat([keys[block] for block in part.blocks], dim=2),
+            torch.cat([values[block] for block in part.blocks], dim=2),
+            part.mask,
+            scale,
+            softcap,
+            dropout,
+        )
+        for part in mask.parts
+    ]
+    return torch.cat(mixed, dim=2)
+
+
+def _whole(
+    q_BHTD: Tensor,
+    k_BGSD: Tensor,
+    v_BGSD: Tensor,
+    mask: Mask,
+    scale: float | None,
+    softcap: float | None,
+    dropout: float,
+) -> Tensor:
     if softcap is not None:
         return reference_attention(q_BHTD, k_BGSD, v_BGSD, mask, scale, softcap, dropout)
     fused = mask.fused(q_BHTD.dtype)
@@ -126,7 +165,7 @@ class Attention(nn.Module):
         q_BHTD = self.queries(x_BTC, rotation)
         k_BGSD, v_BGSD = self.keys_values(x_BTC, rotation) if memory is None else memory
         if cache is not None:
-            k_BGSD, v_BGSD = cache.append(k_BGSD, v_BGSD)
+            k_BGSD, v_BGSD = cache.append(k_BGSD, v_BGSD, mask.key.count)
         dropout = self.dropout if self.training else 0.0
         mixed_BHTD = self.attend(q_BHTD, k_BGSD, v_BGSD, mask, self.scale, self.softcap, dropout)
         out: Tensor = self.output(mixed_BHTD.transpose(1, 2).flatten(-2))

@@ -61,6 +61,8 @@ class LinearBias(nn.Module):
     def fill(self) -> None:
         """Compute the slopes, in float32: 2^(-8h/n) for n = 2^k heads; others take every second of 2n's."""
         slopes_H = cast(Tensor, self.slopes_H)
+        if slopes_H.is_meta:  # an outline has no values
+            return
         power = 2 ** math.floor(math.log2(self.heads))
         slopes = [2 ** (-8 * h / power) for h in range(1, power + 1)]
         slopes += [2 ** (-4 * h / power) for h in range(1, 2 * (self.heads - power), 2)]

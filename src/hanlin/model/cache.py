@@ -25,7 +25,7 @@ class KeyValueCache:
         device: torch.device | str = "cpu",
         dtype: torch.dtype = torch.float32,
     ) -> None:
-        shape = (config.layers, rows, config.kv_heads, capacity, config.head_size)
+        shape = (config.cached_layers, rows, config.kv_heads, capacity, config.head_size)
         self.keys_LBGSD = torch.zeros(shape, device=device, dtype=dtype)
         self.values_LBGSD = torch.zeros(shape, device=device, dtype=dtype)
         self.lengths_B = torch.zeros(rows, dtype=torch.long)
@@ -84,8 +84,8 @@ class LayerCache:
     values_BGSD: Tensor
     lengths: list[int]
 
-    def append(self, k_BGTD: Tensor, v_BGTD: Tensor) -> tuple[Tensor, Tensor]:
-        """Write T new tokens after each row's held ones; return all up to the longest row."""
+    def append(self, k_BGTD: Tensor, v_BGTD: Tensor, last: int) -> tuple[Tensor, Tensor]:
+        """Write T new tokens after each row's held ones; return the `last` ones up to the end of the longest row."""
         T = k_BGTD.shape[2]
         end = max(self.lengths) + T
         if len(set(self.lengths)) == 1:
@@ -95,5 +95,5 @@ class LayerCache:
             for row, length in enumerate(self.lengths):
                 self.keys_BGSD[row, :, length : length + T] = k_BGTD[row]
                 self.values_BGSD[row, :, length : length + T] = v_BGTD[row]
-        dtype = k_BGTD.dtype
-        return self.keys_BGSD[:, :, :end].to(dtype), self.values_BGSD[:, :, :end].to(dtype)
+        seen, dtype = slice(end - last, end), k_BGTD.dtype
+        return self.keys_BGSD[:, :, seen].to(dtype), self.values_BGSD[:, :, seen].to(dtype)

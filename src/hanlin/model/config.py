@@ -2,7 +2,7 @@
 
 from typing import Any, ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from hanlin.base.config import Settings
 
@@ -55,7 +55,24 @@ _HEADS: dict[str, tuple[str, ...]] = {
 """The heads that each assembly can have, the usual one first."""
 
 
-class RopeScaling(Settings):
+MOST = 2**31 - 1
+"""The greatest whole number that a setting can be."""
+
+
+class Shape(Settings):
+    """Settings that are what they say: no text or fraction for a whole number, and numbers that tensors can have."""
+
+    model_config = ConfigDict(strict=True, allow_inf_nan=False)
+
+    @field_validator("*")
+    @classmethod
+    def _bounded(cls, value: Any) -> Any:
+        if isinstance(value, int) and value > MOST:
+            raise ValueError(f"must be at most {MOST}")
+        return value
+
+
+class RopeScaling(Shape):
     """How rotary wavelengths are stretched so that a model reads further than it was trained to."""
 
     kind: Literal["linear", "llama3", "yarn"]
@@ -83,10 +100,12 @@ class RopeScaling(Settings):
             raise ValueError(f"rope_scaling {self.kind} needs original_window")
         if self.kind == "llama3" and self.high_freq_factor <= self.low_freq_factor:
             raise ValueError("high_freq_factor must be above low_freq_factor")
+        if self.kind == "yarn" and self.beta_fast <= self.beta_slow:
+            raise ValueError("beta_fast must be above beta_slow")
         return self
 
 
-class CoreConfig(Settings):
+class CoreConfig(Shape):
     """The shape of a model. Whatever is not given follows from width, assembly and style."""
 
     shorthands: ClassVar[tuple[str, ...]] = ("style", "bias")
@@ -163,7 +182,7 @@ class CoreConfig(Settings):
     """Whether the chosen experts' weights are made to sum to one."""
     router_loss: float = Field(0.0, ge=0)
     """Weight of the loss that keeps experts equally busy."""
-    dense_layers: tuple[int, ...] = ()
+    dense_layers: tuple[int, ...] = Field((), strict=False)
     """Blocks that keep a plain feed-forward layer among experts."""
 
     qkv_bias: bool = False
@@ -177,7 +196,7 @@ class CoreConfig(Settings):
     tied: bool = True
     """Whether the output head shares the embedding's weights (arXiv 1608.05859)."""
 
-    attention: tuple[Pattern, ...] = Field(("full",), min_length=1)
+    attention: tuple[Pattern, ...] = Field(("full",), min_length=1, strict=False)
     """What the blocks' attention sees, repeated over the blocks: full; sliding: the nearest attention_window
     tokens (arXiv 2004.05150); block: its own block of attention_window tokens and the last global_tokens of
     earlier ones (arXiv 1904.10509, fixed); global: sliding, and the first global_tokens see and are seen by all."""
@@ -202,12 +221,16 @@ class CoreConfig(Settings):
     """What the model ends in: next token, masked token, BERT's two pre-training heads, labels for the text or
     for each token, one number, or nothing. Default: lm, or masked for an encoder."""
     labels: int = Field(0, ge=0)
-    """Number of labels of classify and tag."""
+    """Number of labels of classify and tag; default: as many as label_names."""
+    label_names: tuple[str, ...] = Field((), strict=False)
+    """What the labels, or the one number of regress, are called."""
+    multi_label: bool = False
+    """Whether a text can have several labels of classify, each judged alone by a sigmoid."""
     pooling: Literal["first", "last", "mean"] = "first"
     """Which hidden state stands for a text; default: first, or last in a decoder."""
     pooler: Literal["none", "tanh", "transform"] = "none"
-    """What is done to it: nothing, tanh(W h) as in BERT, or the masked head's transform. Default: tanh where
-    an encoder's head judges whole texts."""
+    """What is done to it (to every hidden state, before tag): nothing, tanh(W h) as in BERT, or the masked head's
+    transform. Default: tanh where an encoder's head judges whole texts."""
 
     dropout: float = Field(0.0, ge=0, lt=1)
     """Share of residual values dropped while training."""
@@ -234,10 +257,12 @@ class CoreConfig(Settings):
             "position_pairs", "neighbours" if given.get("position") == "sinusoidal" else "halves"
         )
         given.setdefault("pooling", "last" if assembly == "decoder" else "first")
-        if assembly in _HEADS:
+        if isinstance(assembly, str) and assembly in _HEADS:
             head = given.setdefault("head", _HEADS[assembly][0])
             judges = assembly == "encoder" and head in ("pretraining", "classify", "regress")
             given.setdefault("pooler", "tanh" if judges else "none")
+            if head != "regress" and isinstance(given.get("label_names"), list | tuple):
+                given.setdefault("labels", len(given["label_names"]))
         for name, source in (("decoder_layers", "layers"), ("attention_dropout", "dropout")):
             if source in given:
                 given.setdefault(name, given[source])
@@ -254,6 +279,11 @@ class CoreConfig(Settings):
         """How many values of each head turn."""
         return int(self.head_size * self.rotary_share)
 
+    @property
+    def cached_layers(self) -> int:
+        """How many blocks keep keys and values while text is made."""
+        return self.decoder_layers if self.assembly == "seq2seq" else self.layers
+
     def pattern(self, layer: int) -> Pattern:
         """What the attention of block `layer` sees."""
         return self.attention[layer % len(self.attention)]
@@ -261,7 +291,7 @@ class CoreConfig(Settings):
 
 def _derive_widths(given: dict[str, Any], style: str) -> dict[str, Any]:
     width, heads = given.get("width", 256), given.get("heads", 4)
-    if isinstance(width, int) and isinstance(heads, int) and width > 0 and heads > 0:
+    if all(isinstance(value, int) and 0 < value <= MOST for value in (width, heads)):
         if "head_size" not in given and width % heads:
             raise ValueError(f"width {width} is not divisible by heads {heads}")
         given.setdefault("head_size", max(1, width // heads))
@@ -299,10 +329,16 @@ def _contradictions(config: CoreConfig) -> list[str]:
          f"relative_max_distance {config.relative_max_distance} must be above half of relative_buckets"),
         (0 < config.experts < config.experts_per_token,
          f"experts_per_token {config.experts_per_token} is more than experts {config.experts}"),
+        (any(not 0 <= layer < max(config.layers, config.decoder_layers) for layer in config.dense_layers),
+         f"dense_layers {', '.join(map(str, config.dense_layers))} are not all among the blocks: the first is 0"),
         (config.head not in allowed,
          f"head {config.head} does not fit assembly {config.assembly}; choose one of {', '.join(allowed)}"),
         (config.head in ("classify", "tag") and config.labels < 1, f"head {config.head} needs labels"),
+        (bool(config.label_names) and len(config.label_names) != (1 if config.head == "regress" else config.labels),
+         f"label_names {', '.join(config.label_names)} are not as many as labels {config.labels}"),
+        (config.multi_label and config.head != "classify", "multi_label needs head classify"),
         (config.pooler == "tanh" and config.assembly != "encoder", "pooler tanh needs assembly encoder"),
+        (config.pooler != "none" and config.head in ("lm", "masked"), f"head {config.head} has no use for a pooler"),
         (config.head_scale != 1 and not config.tied, "head_scale needs tied: it makes up for a shared embedding"),
     ]  # fmt: skip
     return [problem for broken, problem in rules if broken]

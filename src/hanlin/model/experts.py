@@ -49,7 +49,8 @@ class Experts(nn.Module):
 def balance_loss(probabilities_NE: Tensor, chosen_NK: Tensor) -> Tensor:
     """E x sum_e f_e P_e: f_e the choices of expert e per token, P_e its mean probability. K when even.
 
-    Source: arXiv 2101.03961, eq. 4-6 (there K = 1).
+    Source: arXiv 2101.03961, eq. 4-6 (there K = 1). `transformers` has the same for one layer; of several it multiplies
+    the means over all layers, so that one layer's lopsidedness can hide another's. The mean over layers here cannot.
     """
     E = probabilities_NE.shape[1]
     share_E = F.one_hot(chosen_NK, E).sum(1).float().mean(0)

@@ -56,8 +56,10 @@ class Headed(Stack):
         if self.config.head in OVER_VOCABULARY:
             return self.logits(hidden_BTC)
         if self.config.head != "tag":
-            hidden_BTC = self.pooled(hidden_BTC, documents_BT)
-        scores: Tensor = self.head(self.output_dropout(hidden_BTC)).float()
+            judged = self.pooled(hidden_BTC, documents_BT)
+        else:
+            judged = hidden_BTC if self.pooler is None else self.pooler(hidden_BTC)
+        scores: Tensor = self.head(self.output_dropout(judged)).float()
         return scores.squeeze(-1) if self.config.head == "regress" else scores
 
     def logits(self, hidden_BTC: Tensor) -> Tensor:
@@ -79,8 +81,8 @@ class Headed(Stack):
         vector_BC = pool(hidden_BTC, self.config.pooling, documents_BT)
         return vector_BC if self.pooler is None else self.pooler(vector_BC)
 
-    def next_sentence_logits(self, hidden_BTC: Tensor) -> Tensor:
+    def next_sentence_logits(self, hidden_BTC: Tensor, documents_BT: Tensor | None = None) -> Tensor:
         """Scores of "the second sentence follows" and "it does not": (B, 2), float32. Source: arXiv 1810.04805, 3.1."""
         assert self.next_sentence is not None, "only the pretraining head judges sentence pairs"
-        scores_B2: Tensor = self.next_sentence(self.pooled(hidden_BTC))
+        scores_B2: Tensor = self.next_sentence(self.pooled(hidden_BTC, documents_BT))
         return scores_B2.float()

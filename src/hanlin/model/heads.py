@@ -60,7 +60,8 @@ def build_output(config: CoreConfig) -> nn.Linear | None:
     if config.head in OVER_VOCABULARY:
         return nn.Linear(config.width, config.vocab_size, bias=config.head_bias)
     outputs = 1 if config.head == "regress" else config.labels
-    return nn.Linear(config.width, outputs, bias=config.assembly == "encoder")
+    # As the ecosystem has them: a decoder's judgement of a whole text is a plain product.
+    return nn.Linear(config.width, outputs, bias=config.assembly == "encoder" or config.head == "tag")
 
 
 def pool(hidden_BTC: Tensor, pooling: str, documents_BT: Tensor | None = None) -> Tensor:
@@ -72,8 +73,8 @@ def pool(hidden_BTC: Tensor, pooling: str, documents_BT: Tensor | None = None) -
     device = hidden_BTC.device
     real_BT = torch.ones(B, T, device=device) if documents_BT is None else (documents_BT >= 0).float()
     if pooling == "mean":
-        summed_BC = (hidden_BTC * real_BT.unsqueeze(2)).sum(1)
-        return summed_BC / real_BT.sum(1, keepdim=True).clamp(min=1)
+        mean_BC = (hidden_BTC * real_BT.unsqueeze(2)).sum(1) / real_BT.sum(1, keepdim=True).clamp(min=1)
+        return mean_BC.to(hidden_BTC.dtype)
     places_T = torch.arange(1, T + 1, device=device)
     order_BT = real_BT * (places_T if pooling == "last" else places_T.flip(0))
     return hidden_BTC[torch.arange(B, device=device), order_BT.argmax(1)]

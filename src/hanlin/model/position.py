@@ -45,8 +45,10 @@ class SinusoidalTable(nn.Module):
         self.fill()
 
     def fill(self) -> None:
-        """Compute the table, in float32."""
+        """Compute the table, in float32; an outline has none."""
         table_TC = cast(Tensor, self.table_TC)
+        if table_TC.is_meta:
+            return
         T, C = table_TC.shape
         angle = angles(T, C, 10000.0, table_TC.device)
         sine, cosine = angle.sin(), angle.cos()[:, : C // 2]
@@ -64,37 +66,38 @@ class SinusoidalTable(nn.Module):
 class RotaryTable(nn.Module):
     """Cosines and sines of position x frequency, theta_i = base^(-2i/R). Source: arXiv 2104.09864, eq. 15.
 
-    `local`: for sliding layers, by `rope_theta_local` and not stretched.
+    `local`: for sliding layers, by `rope_theta_local` and not stretched. The tables are in float32 whatever the
+    model is in, and as long as positions have been asked for: windows can be far longer than any text.
     """
 
     def __init__(self, config: CoreConfig, local: bool = False) -> None:
         super().__init__()
-        self.pairs = config.position_pairs
+        self.size, self.pairs = config.rotary_size, config.position_pairs
         self.base = config.rope_theta_local if local and config.rope_theta_local else config.rope_theta
         self.scaling = None if local else config.rope_scaling
-        for name in ("cosine_TR", "sine_TR"):
-            self.register_buffer(name, torch.empty(config.window, config.rotary_size), persistent=False)
-        self.fill()
+        self._tables: Rotation | None = None
 
-    def fill(self) -> None:
-        """Compute the tables, in float32."""
-        cosine_TR, sine_TR = cast(Tensor, self.cosine_TR), cast(Tensor, self.sine_TR)
-        T, R = cosine_TR.shape
-        frequencies, magnitude = _frequencies(R, self.base, cosine_TR.device), 1.0
+    def forward(self, positions: Tensor | int, device: torch.device | str = "cpu") -> Rotation:
+        """The rotation for positions (B, T), on their device, or for 0 .. positions-1 on `device`."""
+        if isinstance(positions, int):
+            cosine_TR, sine_TR = self._up_to(positions, torch.device(device))
+            return cosine_TR[:positions], sine_TR[:positions]
+        cosine_TR, sine_TR = self._up_to(int(positions.max()) + 1, positions.device)
+        return cosine_TR[positions], sine_TR[positions]
+
+    def _up_to(self, length: int, device: torch.device) -> Rotation:
+        """Tables for at least `length` positions, computed anew, twice as long, when they are too short."""
+        if self._tables is None or len(self._tables[0]) < length or self._tables[0].device != device:
+            self._tables = self._compute(max(2 * length, 64), device)
+        return self._tables
+
+    def _compute(self, T: int, device: torch.device) -> Rotation:
+        frequencies, magnitude = _frequencies(self.size, self.base, device), 1.0
         if self.scaling is not None:
             frequencies, magnitude = scale_frequencies(frequencies, self.base, self.scaling)
-        times = torch.arange(T, dtype=torch.float32, device=cosine_TR.device)
-        half = torch.outer(times, frequencies)
+        half = torch.outer(torch.arange(T, dtype=torch.float32, device=device), frequencies)
         angle_TR = half.repeat(1, 2) if self.pairs == "halves" else half.repeat_interleave(2, dim=1)
-        cosine_TR.copy_(angle_TR.cos() * magnitude)
-        sine_TR.copy_(angle_TR.sin() * magnitude)
-
-    def forward(self, positions: Tensor | int) -> Rotation:
-        """The rotation for positions (B, T), or for 0 .. positions-1."""
-        cosine_TR, sine_TR = cast(Tensor, self.cosine_TR), cast(Tensor, self.sine_TR)
-        if isinstance(positions, int):
-            return cosine_TR[:positions], sine_TR[:positions]
-        return cosine_TR[positions], sine_TR[positions]
+        return angle_TR.cos() * magnitude, angle_TR.sin() * magnitude
 
 
 def scale_frequencies(frequencies: Tensor, base: float, scaling: RopeScaling) -> tuple[Tensor, float]:

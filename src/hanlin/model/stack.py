@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from hanlin.base.errors import RequestError
 from hanlin.base.language import Text
+from hanlin.model.adapters.prefix import PrefixCache, Prefixes
 from hanlin.model.attention import Attention, KeysValues
 from hanlin.model.bias import build_bias
 from hanlin.model.block import Block
@@ -24,7 +25,10 @@ from hanlin.model.position import RotaryTable, Rotation
 
 
 class Stack(nn.Module):
-    """x <- Block_l(x) for l = 1 .. layers, on embedded tokens; a final norm unless blocks end in one (post-norm)."""
+    """x <- Block_l(x) for l = 1 .. layers, on embedded tokens; a final norm unless blocks end in one (post-norm).
+
+    prefixes: what adapters put before the tokens of every block.
+    """
 
     def __init__(
         self,
@@ -43,6 +47,7 @@ class Stack(nn.Module):
         self.bias = build_bias(config, causal)
         self.blocks = nn.ModuleList(Block(config, layer, cross) for layer in range(layers))
         self.norm = nn.Identity() if config.norm_placement == "post" else build_norm(config)
+        self.prefixes: Prefixes | None = None
 
     def hidden(
         self,
@@ -66,12 +71,26 @@ class Stack(nn.Module):
         encoder's tokens `memory_documents_BS`.
         Raises `RequestError` when a position would lie beyond `config.window`.
         """
-        T, device = tokens_BT.shape[1], tokens_BT.device
+        (B, T), device = tokens_BT.shape, tokens_BT.device
+        if self.prefixes is not None:
+            cache = self.prefixes.before(B, cache)
         lengths = [0] if cache is None else cache.lengths_B.tolist()
         self._check_window(max(lengths) + T)
         if cache is None:
-            mask = self_mask(T, device, causal=self.causal, documents_BT=documents_BT, prefix_B=prefix_B)
+            mask = self_mask(
+                T,
+                device,
+                causal=self.causal,
+                positions_BT=positions_BT,
+                documents_BT=documents_BT,
+                prefix_B=prefix_B,
+            )
+        elif isinstance(cache, PrefixCache):
+            assert prefix_B is None, "a learned prefix stands where a visible prefix of tokens would"
+            positions_BT = cache.positions(positions_BT, T, device)
+            mask = cache.mask(positions_BT, documents_BT)
         else:
+            assert self.causal, "an encoder sees later tokens too: none can be kept"
             assert documents_BT is None, "cached rows hold one document each"
             assert prefix_B is None, "a cached prefix is seen by later tokens only"
             mask = cached_mask(lengths, T, device)
@@ -97,7 +116,7 @@ class Stack(nn.Module):
     ) -> Tensor:
         T = x_BTC.shape[1]
         masks = {pattern: mask.narrowed(self.config, pattern) for pattern in set(self.config.attention)}
-        rotations = self._rotations(T if positions_BT is None else positions_BT)
+        rotations = self._rotations(T if positions_BT is None else positions_BT, x_BTC.device)
         seen = memory_mask(T, memory[0][0].shape[2], x_BTC.device, memory_documents_BS) if memory else None
         for index, block in enumerate(self.blocks):
             pattern = self.config.pattern(index)
@@ -111,12 +130,14 @@ class Stack(nn.Module):
             )
         return x_BTC
 
-    def _rotations(self, positions: Tensor | int) -> tuple[Rotation | None, Rotation | None]:
+    def _rotations(
+        self, positions: Tensor | int, device: torch.device
+    ) -> tuple[Rotation | None, Rotation | None]:
         """The rotation of full and of sliding layers."""
         if self.rotary is None:
             return None, None
-        whole = self.rotary(positions)
-        return whole, whole if self.rotary_local is None else self.rotary_local(positions)
+        whole = self.rotary(positions, device)
+        return whole, whole if self.rotary_local is None else self.rotary_local(positions, device)
 
     def cross_attentions(self) -> list[Attention]:
         """Those of the blocks, first to last."""

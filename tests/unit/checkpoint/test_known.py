@@ -38,6 +38,7 @@ def package(tmp_path, monkeypatch, name, *files):
     (folder / "__init__.py").write_text("raise SystemExit('imported')")
     for file in files:
         (folder / file).mkdir() if "." not in file else (folder / file).write_bytes(b"GGUF")
+    monkeypatch.delitem(sys.modules, name, raising=False)
     monkeypatch.syspath_prepend(str(tmp_path / "site"))
     return folder
 
