@@ -82,6 +82,18 @@ def validate_settings(
         ) from error
 
 
+def mistakes(error: ValidationError) -> Text:
+    """What is wrong with values that stand in no recipe, in one line: key, reason and value of each."""
+    said = [
+        (".".join(map(str, detail["loc"])), *_reason(detail), f"{detail['input']!r:.80}")
+        for detail in error.errors()
+    ]
+    return Text(
+        "; ".join(f"{key}: {reason} (got {value})" if key else reason for key, reason, _, value in said),
+        "；".join(f"{key}：{reason}（得到 {value}）" if key else reason for key, _, reason, value in said),
+    )
+
+
 def _read_text(path: Path) -> str:
     try:
         return path.read_text("utf-8")

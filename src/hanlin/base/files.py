@@ -58,7 +58,7 @@ def atomic_file(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
                 yield file
                 file.flush()
                 os.fsync(file.fileno())
-            os.chmod(temporary, 0o666 & ~_umask())
+            ordinary_permissions(Path(temporary))
             os.replace(temporary, path)
         except BaseException:
             with contextlib.suppress(FileNotFoundError):
@@ -97,7 +97,8 @@ def atomic_folder(path: Path) -> Iterator[Path]:
 
 def recover_folder(path: Path) -> None:
     """Put back the old folder if a kill came between the two renames of `atomic_folder`."""
-    old = path.with_name(f".{path.name}.old")
+    path = path.absolute()  # "." has no name
+    old = path.parent / f".{path.name}.old"
     if not old.exists():
         return
     if path.exists():
@@ -122,6 +123,11 @@ def _sync_tree(folder: Path) -> None:
                 os.fsync(descriptor)
             finally:
                 os.close(descriptor)
+
+
+def ordinary_permissions(path: Path) -> None:
+    """Let those read a file who may read what this process writes; temporary files are private."""
+    os.chmod(path, 0o666 & ~_umask())
 
 
 def _umask() -> int:

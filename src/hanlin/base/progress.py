@@ -21,6 +21,11 @@ console = Console(stderr=True, highlight=False)
 """Where people read what is going on. Everything that a program reads goes to standard output instead."""
 
 
+def page() -> Console:
+    """Standard output for a page with tables, which are never cut to the width of a terminal: half a number is none."""
+    return Console(soft_wrap=True, highlight=False, markup=False, width=2**20)
+
+
 @contextlib.contextmanager
 def progress_bar() -> Iterator[Progress]:
     """A rich progress display on standard error; silent when standard error is not a terminal."""

@@ -6,6 +6,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from hanlin.base.config import mistakes
 from hanlin.base.errors import CheckpointError
 from hanlin.base.language import Text
 
@@ -38,9 +39,10 @@ def read_defaults(folder: Path) -> GenerationDefaults:
         if isinstance(values, dict) and values.get("do_sample") is False:
             values["temperature"] = 0.0  # the ecosystem's word for greedy
         return GenerationDefaults.model_validate(values)
-    except (ValueError, ValidationError) as error:
+    except ValueError as error:
+        reason = mistakes(error) if isinstance(error, ValidationError) else Text(str(error), str(error))
         raise CheckpointError(
-            Text(f"{path} is damaged: {error}", f"{path} 已损坏：{error}"),
+            Text(f"{path} is damaged: {reason.en}", f"{path} 已损坏：{reason.zh}"),
             Text("Mend it, or delete it: it holds only advice.", "请修复或删除该文件：其中只有建议值。"),
         ) from error
 

@@ -1,7 +1,9 @@
 """A model folder: config.json, model.safetensors, tokenizer files, generation defaults, hanlin.json."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -16,8 +18,9 @@ from hanlin.checkpoint.defaults import GenerationDefaults, read_defaults, write_
 from hanlin.checkpoint.family import Family
 from hanlin.checkpoint.gguf.model import open_gguf
 from hanlin.checkpoint.known import locate
-from hanlin.checkpoint.recognize import FAMILIES, GGUF, choose_family, read_config
-from hanlin.checkpoint.weights import SHARD_BYTES, fill_model, read_weights, write_weights
+from hanlin.checkpoint.recognize import GGUF, choose_family, read_config, read_gguf_config
+from hanlin.checkpoint.tensor_files import TensorFiles
+from hanlin.checkpoint.weights import SHARD_BYTES, check_size, fill_model, read_weights, write_weights
 from hanlin.model.assemble import Model, build_empty
 from hanlin.model.config import CoreConfig
 from hanlin.model.decoder import Decoder
@@ -33,13 +36,17 @@ def save_model(
     report: dict[str, Any],
     family: Family | None = None,
     shard_bytes: int = SHARD_BYTES,
+    texts: Mapping[str, str] = MappingProxyType({}),
 ) -> Manifest:
     """Write a model folder that appears whole or not at all, in `family` if that can express the model.
 
-    Weights beyond `shard_bytes` are written in several files.
+    Weights beyond `shard_bytes` are written in several files. texts: further files, by their place in the folder.
     """
     with atomic_folder(folder) as fresh:
         write_model_files(fresh, model, tokenizer, defaults, family, shard_bytes)
+        for name, text in texts.items():
+            (fresh / name).parent.mkdir(parents=True, exist_ok=True)
+            (fresh / name).write_text(text, "utf-8")
         return write_manifest(fresh, "model", model.config.model_dump(), inputs, report)
 
 
@@ -98,6 +105,7 @@ def open_model(
         verify_files(folder, read_manifest(folder))
     tokenizer = Tokenizer.load(folder)
     _check_vocabulary(folder, tokenizer, config)
+    check_size(config, TensorFiles(folder), str(folder))
     model = build_empty(config, compute.device, dtype)
     read_weights(folder, model, family)
     return model.eval(), tokenizer, read_defaults(folder)
@@ -107,8 +115,7 @@ def _open_file(
     path: Path, compute: Compute, dtype: torch.dtype
 ) -> tuple[Model, Tokenizer, GenerationDefaults]:
     opened = open_gguf(path)
-    family = FAMILIES[opened.config["model_type"]]
-    config = family.read(opened.config)
+    family, config = read_gguf_config(path, opened)
     tokenizer = Tokenizer(opened.tokenizer)
     _check_vocabulary(path, tokenizer, config)
     model = build_empty(config, compute.device, dtype)

@@ -80,9 +80,12 @@ def check_names(found: Iterable[str], table: Iterable[Entry], where: str) -> Non
     if not unknown and not missing:
         return
     lines_en, lines_zh = [], []
-    for names, pool, en, zh in ((unknown, missing, "unknown", "未知"), (missing, unknown, "missing", "缺少")):
+    for names, pool, en, zh in (
+        (unknown, missing or sorted(expected), "unknown", "未知"),
+        (missing, unknown, "missing", "缺少"),
+    ):
         for name in names[:8]:
-            near = difflib.get_close_matches(name, pool or expected, n=1)
+            near = difflib.get_close_matches(name, pool, n=1)
             lines_en.append(f"  {en}: {name}" + (f" (nearest: {near[0]})" if near else ""))
             lines_zh.append(f"  {zh}：{name}" + (f"（最接近：{near[0]}）" if near else ""))
         if len(names) > 8:

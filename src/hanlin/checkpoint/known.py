@@ -68,17 +68,17 @@ def _installed(model: Packaged) -> Path:
 
 
 def _from_hub(org: str, name: str, file: str | None = None) -> Path:
-    from huggingface_hub.errors import LocalEntryNotFoundError
-
     repository = f"{org}/{name}"
     try:
-        return _fetch(repository, file, local=True)
-    except (LocalEntryNotFoundError, FileNotFoundError):
-        console.print(str(Text(f"Fetching {repository} from the hub.", f"正在从模型库下载 {repository}。")))
-    try:
+        try:
+            return _fetch(repository, file, local=True)
+        except FileNotFoundError:
+            console.print(
+                str(Text(f"Fetching {repository} from the hub.", f"正在从模型库下载 {repository}。"))
+            )
         return _fetch(repository, file, local=False)
-    except (OSError, ValueError, RuntimeError) as error:  # no such model, no network, a refusal: all of them
-        reason = str(error).strip().splitlines()[0]
+    except Exception as error:  # no such model or name, no network, a refusal, whatever the transport raises
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise CheckpointError(
             Text(f"There is no folder {repository}, and the hub did not give it: {reason}",
                  f"目录 {repository} 不存在，也无法从模型库获得：{reason}"),
@@ -88,16 +88,22 @@ def _from_hub(org: str, name: str, file: str | None = None) -> Path:
 
 
 def _fetch(repository: str, file: str | None, local: bool) -> Path:
-    """The files of a model in the cache; a folder without config.json is not all of a model."""
-    from huggingface_hub import hf_hub_download, snapshot_download
+    """The files of a model, or one of them, in the cache; a folder without config.json is not all of a model."""
+    from huggingface_hub import snapshot_download
 
-    if file is not None:
-        return Path(hf_hub_download(repository, file, local_files_only=local))
+    # One file too: `hf_hub_download` tries for half a minute where there is no network.
     folder = Path(
         snapshot_download(
-            repository, allow_patterns=SAFE, ignore_patterns=_REPEATED, local_files_only=local
+            repository,
+            allow_patterns=SAFE if file is None else [file],
+            ignore_patterns=_REPEATED if file is None else None,
+            local_files_only=local,
         )
-    )  # fmt: skip
+    )
+    if file is not None:
+        if not (folder / file).is_file():
+            raise FileNotFoundError(f"{repository} holds no {file}")
+        return folder / file
     if not (folder / "config.json").is_file() or not any(folder.glob("*.safetensors")):
         raise FileNotFoundError(
             f"{repository} holds no config.json with *.safetensors; for a GGUF file give {repository}/FILE.gguf"

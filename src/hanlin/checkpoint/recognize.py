@@ -1,11 +1,14 @@
 """Which family a model is of when it is read, and which can express it when it is written."""
 
+import contextlib
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
+from hanlin.base.config import mistakes
 from hanlin.base.errors import CheckpointError
 from hanlin.base.language import Text
 from hanlin.checkpoint.families.bart import BART
@@ -25,7 +28,7 @@ from hanlin.checkpoint.families.qwen3_moe import QWEN3_MOE
 from hanlin.checkpoint.families.roberta import ROBERTA
 from hanlin.checkpoint.families.t5 import T5
 from hanlin.checkpoint.family import Family, as_read, express
-from hanlin.checkpoint.gguf.model import open_gguf
+from hanlin.checkpoint.gguf.model import GgufModel, open_gguf
 from hanlin.checkpoint.weights import tensor_names
 from hanlin.model.config import CoreConfig
 from hanlin.tokenizer.tokenizer import Tokenizer
@@ -44,13 +47,14 @@ GGUF = ".gguf"
 def read_config(folder: Path) -> tuple[Family, CoreConfig]:
     """The family and settings of a model folder or GGUF file; of its weights, at most their names are read."""
     if folder.suffix == GGUF:
-        values = open_gguf(folder).config
-        return FAMILIES[values["model_type"]], FAMILIES[values["model_type"]].read(values)
+        return read_gguf_config(folder, open_gguf(folder))
     path = folder / "config.json"
     if not path.is_file():
         raise _no_config(folder)
-    try:
+    with _damage_told(path):
         values = json.loads(path.read_text("utf-8"))
+        if not isinstance(values, dict):
+            raise TypeError(f"settings are a {type(values).__name__}")
         kind = values.get("model_type")
         if kind not in FAMILIES:
             raise _unknown_kind(path, kind)
@@ -60,12 +64,37 @@ def read_config(folder: Path) -> tuple[Family, CoreConfig]:
         if family.settle is not as_read:
             config = family.settle(config, tensor_names(folder, family))
         return family, config
-    except (ValueError, KeyError, AttributeError, TypeError, ArithmeticError, ValidationError) as error:
-        reason = f"{error} is missing" if isinstance(error, KeyError) else str(error)
+
+
+def read_gguf_config(path: Path, opened: GgufModel) -> tuple[Family, CoreConfig]:
+    """The family and settings of a GGUF file that is open already."""
+    family = FAMILIES[opened.config["model_type"]]
+    with _damage_told(path):
+        return family, family.read(opened.config)
+
+
+@contextlib.contextmanager
+def _damage_told(path: Path) -> Iterator[None]:
+    """Within it, settings that cannot be read are an error of ours that names their file."""
+    try:
+        yield
+    except (ValueError, KeyError, AttributeError, TypeError, ArithmeticError, RecursionError) as error:
+        reason = _reason(error)
         raise CheckpointError(
-            Text(f"{path} is damaged or incomplete: {reason}", f"{path} 已损坏或不完整：{reason}"),
-            Text("Restore config.json from a copy.", "请从备份恢复 config.json。"),
+            Text(f"{path} is damaged or incomplete: {reason.en}", f"{path} 已损坏或不完整：{reason.zh}"),
+            Text(f"Restore {path.name} from a copy.", f"请从备份恢复 {path.name}。"),
         ) from error
+
+
+def _reason(error: Exception) -> Text:
+    match error:
+        case KeyError():
+            return Text(f"{error} is missing", f"缺少 {error}")
+        case ValidationError():
+            return mistakes(error)
+        case TypeError() | AttributeError():
+            return Text(f"a value is of the wrong kind ({error})", f"某个值的类型不对（{error}）")
+    return Text(str(error), str(error))
 
 
 def choose_family(
@@ -112,11 +141,10 @@ def _quantized(path: Path) -> CheckpointError:
 
 
 def _no_config(folder: Path) -> CheckpointError:
-    there = folder.is_dir()
     return CheckpointError(
         Text(
-            f"{folder} is not a model folder: {'it has no config.json' if there else 'it does not exist'}.",
-            f"{folder} 不是模型目录：{'其中没有 config.json' if there else '该目录不存在'}。",
+            f"{folder} is not a model folder: it has no config.json.",
+            f"{folder} 不是模型目录：其中没有 config.json。",
         ),
         Text(
             "Give a folder with config.json, model.safetensors and tokenizer.json, or the folder of a run.",

@@ -13,6 +13,7 @@ from hanlin.base.language import Text
 Pooling = Literal["first", "mean", "last"]
 
 _POOLINGS: dict[str, Pooling] = {"cls": "first", "mean": "mean", "lasttoken": "last"}
+_OPTIONAL = ("sentence_bert_config.json", "config_sentence_transformers.json")
 _OLD_POOLINGS = {
     "pooling_mode_cls_token": "cls",
     "pooling_mode_mean_tokens": "mean",
@@ -51,10 +52,7 @@ def read_sentence_settings(folder: Path, window: int) -> SentenceSettings | None
     if kinds not in (["Transformer", "Pooling"], ["Transformer", "Pooling", "Normalize"]):
         raise _cannot(folder / "modules.json", " + ".join(kinds), "Transformer + Pooling (+ Normalize)")
     place = modules[1][1]
-    transformer, general = (
-        _json(folder, name) if (folder / name).is_file() else {}
-        for name in ("sentence_bert_config.json", "config_sentence_transformers.json")
-    )
+    transformer, general = (_json(folder, name) if (folder / name).is_file() else {} for name in _OPTIONAL)
     prompts, chosen = general.get("prompts") or {}, general.get("default_prompt_name")
     return SentenceSettings(
         pooling=_pooling(folder, f"{place}/config.json"),
@@ -64,6 +62,14 @@ def read_sentence_settings(folder: Path, window: int) -> SentenceSettings | None
         prompt=prompts.get(chosen, ""),
         source=f"modules.json, {place}/config.json" + (", sentence_bert_config.json" if transformer else ""),
     )
+
+
+def sentence_files(folder: Path) -> dict[str, str]:
+    """The files behind `read_sentence_settings`, by their place in the folder; none for another kind of folder."""
+    if not (folder / "modules.json").is_file():
+        return {}
+    names = ["modules.json", *_OPTIONAL, *(f"{place}/config.json" for _, place in _modules(folder) if place)]
+    return {name: (folder / name).read_text("utf-8") for name in names if (folder / name).is_file()}
 
 
 def _modules(folder: Path) -> list[tuple[str, str]]:

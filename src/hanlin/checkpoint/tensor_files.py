@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from hanlin.base.errors import CheckpointError
-from hanlin.base.files import disk_errors
+from hanlin.base.files import disk_errors, ordinary_permissions
 from hanlin.base.language import Text
 
 NAME = "model.safetensors"
@@ -29,6 +29,7 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
     with disk_errors(path):
         try:
             save_file(dict(tensors), path, metadata={"format": "pt"})
+            ordinary_permissions(path)  # the library makes files that only their owner may read
         except SafetensorError as error:
             # The library wraps what the system said in an error of its own, as text.
             number = re.search(r"\(os error (\d+)\)", str(error))

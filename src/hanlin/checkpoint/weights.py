@@ -1,5 +1,6 @@
 """Weights between a model and named tensors: everything finds its place, or opening stops."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
@@ -13,7 +14,9 @@ from hanlin.base.progress import console
 from hanlin.checkpoint.family import Family
 from hanlin.checkpoint.keys import Entry, check_names, check_shape
 from hanlin.checkpoint.tensor_files import NAME, TensorFiles, save_index, save_tensors
+from hanlin.model import count
 from hanlin.model.assemble import Model
+from hanlin.model.config import CoreConfig
 
 SHARD_BYTES = 5 * 10**9
 """Weights beyond this size are written in several files, of about this size each."""
@@ -66,6 +69,21 @@ def _shards(
 def tensor_names(folder: Path, family: Family) -> set[str]:
     """The family's full names of the tensors in `folder`, which are not read."""
     return set(_full_names(TensorFiles(folder), family))
+
+
+def check_size(config: CoreConfig, tensors: "TensorSource", where: str) -> None:
+    """Raise `CheckpointError` for settings of a model far larger than its weights, before it takes memory or time."""
+    held = [math.prod(tensors.shape(name)) for name in tensors]
+    deep = max(config.layers, config.cached_layers) > len(held)
+    if deep or count.parameters(config) > 2 * sum(held):
+        size = f"{config.layers:,} layers" if deep else f"{count.parameters(config):,} parameters"
+        size_zh = f"{config.layers:,} 层" if deep else f"{count.parameters(config):,} 个参数"
+        raise CheckpointError(
+            Text(f"config.json describes a model of {size}; the weights in {where} are {len(held)} tensors of "
+                 f"{sum(held):,} values.",
+                 f"config.json 描述的模型有 {size_zh}，而 {where} 中的权重只有 {len(held)} 个张量、{sum(held):,} 个数值。"),
+            Text("Use the config.json that belongs to these weights.", "请使用与这些权重配套的 config.json。"),
+        )  # fmt: skip
 
 
 def read_weights(folder: Path, model: Model, family: Family) -> None:

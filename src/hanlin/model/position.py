@@ -87,9 +87,13 @@ class RotaryTable(nn.Module):
 
     def _up_to(self, length: int, device: torch.device) -> Rotation:
         """Tables for at least `length` positions, computed anew, twice as long, when they are too short."""
-        if self._tables is None or len(self._tables[0]) < length or self._tables[0].device != device:
-            self._tables = self._compute(max(2 * length, 64), device)
-        return self._tables
+        tables = self._tables
+        if tables is None or len(tables[0]) < length or tables[0].device != device:
+            # Tables that inference has made would be of no use to a training pass after it.
+            with torch.inference_mode(False):
+                tables = self._compute(max(2 * length, 64), device)
+            self._tables = tables  # another thread may put a shorter one here: what is returned is this one
+        return tables
 
     def _compute(self, T: int, device: torch.device) -> Rotation:
         frequencies, magnitude = _frequencies(self.size, self.base, device), 1.0

@@ -10,9 +10,11 @@ from hanlin.base.device import choose_compute
 from hanlin.base.errors import CheckpointError, ConfigError
 from hanlin.base.language import Text
 from hanlin.checkpoint.family import express
-from hanlin.checkpoint.folder import find_model, open_model, read_config, save_model
+from hanlin.checkpoint.folder import find_model, open_model, save_model
 from hanlin.checkpoint.gguf.quants import Quantization
 from hanlin.checkpoint.gguf.write import write_gguf
+from hanlin.checkpoint.recognize import read_config
+from hanlin.checkpoint.sentence import sentence_files
 from hanlin.checkpoint.weights import HeldTensors
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -27,12 +29,15 @@ def run_convert(source: Path, target: Path, dtype: str | None, kind: Quantizatio
     """
     to_file = target.suffix == ".gguf"
     _check(target, dtype, kind, to_file)
+    source = find_model(source)
     model, tokenizer, defaults = open_model(source, choose_compute("cpu"))
-    family, config = read_config(find_model(source))
+    family, config = read_config(source)
     if not to_file:
         model = model.to(DTYPES[dtype or "float32"])
         _check_range(model)
-        save_model(target, model, tokenizer, defaults, {}, {"converted_from": str(source)}, family)
+        report, texts = {"converted_from": str(source)}, sentence_files(source)
+        save_model(target, model, tokenizer, defaults, {}, report, family, texts=texts)
+        family, _ = read_config(target)
     else:
         values = express(config, family)
         assert values is not None, "what was read from a family can be written in it"
@@ -49,7 +54,8 @@ def run_convert(source: Path, target: Path, dtype: str | None, kind: Quantizatio
                 defaults=defaults,
                 on_mismatch="warn",
             )
-    size = target.stat().st_size if to_file else sum(path.stat().st_size for path in target.iterdir())
+    files = [target] if to_file else [path for path in target.rglob("*") if path.is_file()]
+    size = sum(path.stat().st_size for path in files)
     return {"target": str(target), "family": family.name, "bytes": size}
 
 

@@ -1,5 +1,6 @@
 """Whether a stage's folder still is what its configuration and inputs would make."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,15 @@ from hanlin.base.progress import console
 
 
 def current_manifest(
-    folder: Path, kind: str, config: dict[str, Any], inputs: dict[str, str]
+    folder: Path,
+    kind: str,
+    config: dict[str, Any],
+    inputs: dict[str, str],
+    as_today: Callable[[dict[str, Any]], dict[str, Any]] = dict,
 ) -> Manifest | None:
     """The manifest of `folder` if it was made from exactly this and is undamaged, else None; says why not.
 
+    as_today: an earlier configuration with the settings that have come since.
     Raises `NewerFormatError`: what a newer Hanlin made is not made again over it.
     """
     if not folder.exists():
@@ -27,7 +33,8 @@ def current_manifest(
         console.print(str(error.problem), highlight=False, markup=False)
         return None
     changed = differences(
-        {"config": manifest.config, "inputs": manifest.inputs}, {"config": config, "inputs": inputs}
+        {"config": as_today(manifest.config), "inputs": manifest.inputs},
+        {"config": config, "inputs": inputs},
     )
     if changed:
         console.print(f"{folder}: {'; '.join(changed)}", highlight=False, markup=False)

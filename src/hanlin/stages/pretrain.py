@@ -30,8 +30,10 @@ from hanlin.checkpoint.resume import (
     save_checkpoint,
 )
 from hanlin.model.config import CoreConfig
+from hanlin.model.count import training_flops_per_token
 from hanlin.model.decoder import Decoder
 from hanlin.objective.causal import Causal
+from hanlin.stages.checks import check_trainable
 from hanlin.stages.current import current_manifest, differences, required_manifest
 from hanlin.stages.recipe import Recipe
 from hanlin.tokenizer.tokenizer import Tokenizer
@@ -64,6 +66,7 @@ def run_pretrain(recipe: Recipe, fresh: bool = False) -> Manifest:
 
     Raises `Interrupted` after Ctrl-C (state saved), `ConfigError` if the folder holds another run.
     """
+    check_trainable(recipe)
     store = run_tokens(recipe)
     done = None if fresh else current_pretrain(recipe)
     if done is not None:
@@ -80,7 +83,8 @@ def current_pretrain(recipe: Recipe) -> Manifest | None:
     if not (places.pretrain / NAME).exists() or store.manifest.inputs["corpus"] != corpus:
         return None
     config, inputs = run_identity(recipe, store)
-    return current_manifest(places.pretrain, RUN, {**config, "generation": recipe.dump("generation")}, inputs)
+    config["generation"] = recipe.dump("generation")
+    return current_manifest(places.pretrain, RUN, config, inputs, _as_today)
 
 
 def run_identity(recipe: Recipe, store: TokenStore) -> tuple[dict[str, Any], dict[str, str]]:
@@ -101,6 +105,18 @@ def model_config(recipe: Recipe, store: TokenStore) -> CoreConfig:
             Text("Leave model.vocab_size out.", "请去掉 model.vocab_size。"),
         )
     return recipe.model.model_copy(update={"vocab_size": wanted})
+
+
+def row_loader(recipe: Recipe, store: TokenStore, split: Split, rows: int) -> Loader:
+    """Batches of `rows` rows of a split, as long as the window of the recipe's model; `DataError` if there is no row."""
+    return Loader(
+        store.tokens(split),
+        rows=rows,
+        length=recipe.model.window,
+        begin_id=store.begin_id,
+        separate=recipe.pretrain.separate_documents,
+        seed=recipe.pretrain.seed,
+    )
 
 
 class _Run:
@@ -134,18 +150,9 @@ class _Run:
         return self._finish(state, ending)
 
     def _rows(self) -> tuple[Loader, Loader]:
-        def loader(split: Split, rows: int) -> Loader:
-            return Loader(
-                self.store.tokens(split),
-                rows=rows,
-                length=self.recipe.model.window,
-                begin_id=self.store.begin_id,
-                separate=self.config.separate_documents,
-                seed=self.config.seed,
-            )
-
-        return loader("train", self.config.batch_rows), loader(
-            "valid", self.config.micro_rows or self.config.batch_rows
+        return (
+            row_loader(self.recipe, self.store, "train", self.config.batch_rows),
+            row_loader(self.recipe, self.store, "valid", self.config.micro_rows or self.config.batch_rows),
         )
 
     def _state(self) -> TrainState:
@@ -165,7 +172,7 @@ class _Run:
     def _check_same_run(self, checkpoint: Path) -> None:
         found = read_manifest(checkpoint, KIND)
         changed = differences(
-            {**_with_defaults(found.config), "inputs": found.inputs}, {**self.identity, "inputs": self.inputs}
+            {**_as_today(found.config), "inputs": found.inputs}, {**self.identity, "inputs": self.inputs}
         )
         if changed:
             lines = "\n  ".join(changed)
@@ -182,7 +189,9 @@ class _Run:
             )
 
     def _loop(self, state: TrainState, rows: Loader, held_out: Loader) -> Ending:
-        peak = measure_peak_flops(self.compute)
+        core = CoreConfig.model_validate(self.identity["model"])
+        flops = training_flops_per_token(core, core.window)
+        peak_rate = measure_peak_flops(self.compute) / flops
         sinks: list[MetricSink] = [JsonlSink(self.folder / "metrics.jsonl", state.step)]
         if not console.is_terminal:
             sinks.append(ConsoleSink())
@@ -198,13 +207,14 @@ class _Run:
                 self.compute,
                 save=self._save,
                 sinks=sinks,
-                peak_flops=peak,
+                peak_rate=peak_rate,
             )
         finally:
             for sink in sinks:
                 sink.close()
 
     def _save(self, state: TrainState) -> None:
+        assert isinstance(state.model, Decoder)
         save_checkpoint(
             checkpoint_folder(self.folder, state.step),
             state.model,
@@ -246,7 +256,13 @@ class _Run:
         return manifest
 
 
-def _with_defaults(config: dict[str, Any]) -> dict[str, Any]:
-    """A checkpoint's configuration with the settings that have come since at their defaults, which change nothing."""
-    defaults = {"model": CoreConfig.model_validate({}), "pretrain": PretrainConfig()}
-    return {name: {**defaults[name].model_dump(mode="json"), **section} for name, section in config.items()}
+def _as_today(config: dict[str, Any]) -> dict[str, Any]:
+    """A run's configuration with the settings that have come since: each as it was when there was no choice.
+
+    What a model was then decides some of them (`bias` became four settings), so the model's are read, not merged.
+    """
+    return {
+        **config,
+        "model": CoreConfig.model_validate(config["model"]).model_dump(mode="json"),
+        "pretrain": {**PretrainConfig().model_dump(mode="json"), **config["pretrain"]},
+    }

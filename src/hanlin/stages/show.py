@@ -4,7 +4,8 @@ from pathlib import Path
 from typing import Any
 
 from hanlin.base.manifest import NAME, read_manifest
-from hanlin.checkpoint.folder import find_model, read_config
+from hanlin.checkpoint.folder import find_model
+from hanlin.checkpoint.recognize import read_config
 from hanlin.model import count
 
 

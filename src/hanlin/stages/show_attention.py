@@ -5,13 +5,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from rich.console import Console
 from rich.table import Table
 
 from hanlin.base.device import choose_compute
-from hanlin.base.errors import CheckpointError
+from hanlin.base.errors import CheckpointError, RequestError
 from hanlin.base.language import Text
+from hanlin.base.progress import page
 from hanlin.checkpoint.folder import open_model
+from hanlin.model.encoder import Encoder
 from hanlin.model.seq2seq import Seq2Seq
 from hanlin.model.trace import AttentionTrace, trace_attention
 
@@ -30,14 +31,23 @@ class ShownAttention:
 
 
 def attention_of(model: Path, text: str, layer: int, head: int) -> ShownAttention:
-    """Read `text` and trace one head, both counted from 0. Raises `CheckpointError`, `RequestError`."""
+    """Read `text`, as the model reads texts, and trace one head of one block, both counted from 0.
+
+    Raises `CheckpointError` for what cannot be opened, `RequestError` for an empty or over-long text and for a block
+    or head that is not there.
+    """
     opened, tokenizer, _ = open_model(model, choose_compute("cpu"))
     if isinstance(opened, Seq2Seq):
         raise CheckpointError(
             Text(f"{model} is an encoder-decoder.", f"{model} 是编码器—解码器。"),
             Text("Give a decoder or an encoder.", "请给出解码器或编码器模型。"),
         )
-    ids = tokenizer.encode_prompt(text)
+    ids = tokenizer.encode_single(text).ids if isinstance(opened, Encoder) else tokenizer.encode_prompt(text)
+    if not ids:
+        raise RequestError(
+            Text("The text is empty.", "文本是空的。"),
+            Text("Give at least one word.", "请至少给出一个词。"),
+        )
     with torch.no_grad():
         trace = trace_attention(opened, torch.tensor([ids]), layer, head)
     return ShownAttention([tokenizer.decode([id]) or f"[{id}]" for id in ids], layer, head, trace)
@@ -51,26 +61,24 @@ def attention_values(shown: ShownAttention) -> dict[str, Any]:
 
 def print_attention(shown: ShownAttention) -> None:
     """The four steps as a page on standard output."""
-    page, trace = Console(soft_wrap=True, highlight=False), shown.trace
-    page.print(
+    out, trace = page(), shown.trace
+    out.print(
         str(Text(f"block {shown.layer}, head {shown.head}", f"第 {shown.layer} 块，第 {shown.head} 头"))
     )
     vectors = ("embedded_TC", "q_TD", "k_TD", "v_TD")
-    page.print(
-        _title("1. embed; q = x W_Q, k = x W_K, v = x W_V", "1. 嵌入；q = x W_Q，k = x W_K，v = x W_V")
-    )
-    page.print(_table(shown, ("x", "q", "k", "v"), [[_vector(getattr(trace, name)[t]) for name in vectors]
+    out.print(_title("1. embed; q = x W_Q, k = x W_K, v = x W_V", "1. 嵌入；q = x W_Q，k = x W_K，v = x W_V"))
+    out.print(_table(shown, ("x", "q", "k", "v"), [[_vector(getattr(trace, name)[t]) for name in vectors]
                                                     for t in range(len(shown.tokens))]))  # fmt: skip
-    page.print(_title("2. score = scale · q kᵀ + bias", "2. 打分 = 缩放 · q kᵀ + 偏置"))
-    page.print(
+    out.print(_title("2. score = scale · q kᵀ + bias", "2. 打分 = 缩放 · q kᵀ + 偏置"))
+    out.print(
         _table(shown, shown.tokens, [[_score(value) for value in row] for row in trace.scores_TT.tolist()])
     )
-    page.print(_title("3. weigh = softmax of each row", "3. 权重 = 逐行 softmax"))
-    page.print(
+    out.print(_title("3. weigh = softmax of each row", "3. 权重 = 逐行 softmax"))
+    out.print(
         _table(shown, shown.tokens, [[f"{value:.2f}" for value in row] for row in trace.weights_TT.tolist()])
     )
-    page.print(_title("4. mix = weights · v", "4. 输出 = 权重 · v"))
-    page.print(_table(shown, ("out",), [[_vector(trace.mixed_TD[t])] for t in range(len(shown.tokens))]))
+    out.print(_title("4. mix = weights · v", "4. 输出 = 权重 · v"))
+    out.print(_table(shown, ("out",), [[_vector(trace.mixed_TD[t])] for t in range(len(shown.tokens))]))
 
 
 def _title(en: str, zh: str) -> str:

@@ -5,11 +5,12 @@ import re
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
 from hanlin.base.language import Text
-from hanlin.checkpoint.folder import find_model, read_config
+from hanlin.base.progress import page
+from hanlin.checkpoint.folder import find_model
+from hanlin.checkpoint.recognize import read_config
 from hanlin.model import count
 from hanlin.model.assemble import build_outline
 from hanlin.model.config import CoreConfig
@@ -53,8 +54,8 @@ def parameter_table(config: CoreConfig) -> list[dict[str, Any]]:
 def print_model(description: dict[str, Any]) -> None:
     """The description as a page on standard output."""
     settings, total = description["settings"], description["parameters"]
-    page = Console(soft_wrap=True, highlight=False)
-    page.print(
+    out = page()
+    out.print(
         f"{description['family']}, {settings['assembly']}, head {settings['head']}; {total:,} {_PARAMETERS}\n"
     )
     table = Table(box=None, padding=(0, 2, 0, 0))
@@ -70,8 +71,8 @@ def print_model(description: dict[str, Any]) -> None:
         shape = " x ".join(map(str, row["shape"]))
         share = f"{row['parameters'] / total:.1%}"
         table.add_row(row["name"], shape, str(row["tensors"]), f"{row['parameters']:,}", share)
-    page.print(table)
-    page.print("\n".join(_costs(description)), markup=False)
+    out.print(table)
+    out.print("\n".join(_costs(description)))
 
 
 def _costs(description: dict[str, Any]) -> list[str]:

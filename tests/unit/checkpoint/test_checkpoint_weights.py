@@ -1,6 +1,7 @@
 """Weights of every number format and layout, mapped, copied, in shards: the values, and the memory they take."""
 
 import json
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +15,8 @@ from hanlin.base.errors import CheckpointError
 from hanlin.base.files import atomic_folder
 from hanlin.checkpoint.families.gpt2 import GPT2
 from hanlin.checkpoint.families.llama import LLAMA
-from hanlin.checkpoint.weights import read_weights, write_weights
+from hanlin.checkpoint.tensor_files import TensorFiles
+from hanlin.checkpoint.weights import check_size, read_weights, write_weights
 from hanlin.model.assemble import build_empty
 from hanlin.model.config import CoreConfig
 from hanlin.model.decoder import Decoder
@@ -85,6 +87,25 @@ def test_shards_hold_every_tensor_once_and_say_where(tmp_path, style):
     assert torch.equal(opened(tmp_path, model.config)(IDS_BT), model(IDS_BT))
 
 
+def test_whoever_may_read_other_files_may_read_weights(tmp_path):
+    write_weights(tmp_path, decoder(), LLAMA)
+    (tmp_path / "plain").touch()
+    modes = [stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("model.safetensors", "plain")]
+    assert modes[0] == modes[1]
+
+
+def test_a_missing_tensor_is_not_said_to_be_nearest_to_itself(tmp_path):
+    model = decoder()
+    write_weights(tmp_path, model, LLAMA)
+    tensors = load_file(tmp_path / "model.safetensors")
+    del tensors["lm_head.weight"]
+    save_file(tensors, tmp_path / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(CheckpointError) as caught:
+        opened(tmp_path, model.config)
+    assert "missing: lm_head.weight" in caught.value.problem.en
+    assert "nearest" not in caught.value.problem.en
+
+
 def test_small_weights_are_one_file(tmp_path):
     write_weights(tmp_path, decoder(), LLAMA)
     assert [path.name for path in tmp_path.iterdir()] == ["model.safetensors"]
@@ -98,6 +119,19 @@ def test_packed_numbers_are_refused(tmp_path):
     save_file(tensors, tmp_path / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(CheckpointError, match=r"model\.norm\.weight is stored as int8"):
         opened(tmp_path, model.config)
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [({"layers": 10**9}, "1,000,000,000 layers"), ({"vocab_size": 2**31 - 1}, "parameters; the weights in")],
+)
+def test_a_model_that_its_weights_cannot_be_is_refused_before_it_is_built(tmp_path, settings, words):
+    model = decoder()
+    write_weights(tmp_path, model, LLAMA)
+    tensors = TensorFiles(tmp_path)
+    check_size(model.config, tensors, "here")
+    with pytest.raises(CheckpointError, match=words):
+        check_size(CoreConfig.model_validate({**model.config.model_dump(), **settings}), tensors, "here")
 
 
 def test_training_a_mapped_model_leaves_the_file_alone(tmp_path):

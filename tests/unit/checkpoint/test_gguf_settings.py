@@ -7,12 +7,15 @@ import pytest
 import torch
 
 from gguf_files import LLAMA3_ROPE, small_config, write_small
+from hanlin.base.device import Compute
 from hanlin.base.errors import CheckpointError
+from hanlin.checkpoint.folder import open_model
 from hanlin.checkpoint.gguf.cursor import STRING
 from hanlin.checkpoint.gguf.model import open_gguf
 from hanlin.checkpoint.gguf.names import ROPE_FACTORS
 from hanlin.checkpoint.gguf.rope import llama3_factors, llama3_parameters
 from hanlin.checkpoint.gguf.settings import complete_config
+from hanlin.checkpoint.recognize import read_config
 
 YARN = {"rope_type": "yarn", "rope_theta": 1e6, "factor": 4.0, "original_max_position_embeddings": 32}
 CONFIGS = {
@@ -134,6 +137,22 @@ def test_a_file_that_contradicts_itself_is_refused_by_name(name, tmp_path):
         open_gguf(path)
     assert words in caught.value.problem.en
     assert str(path) in caught.value.problem.en
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("llama.context_length", 1),
+        ("llama.rope.freq_base", 0.5),
+        ("llama.attention.layer_norm_rms_epsilon", 2.0),
+    ],
+)
+def test_a_setting_that_no_model_can_have_is_refused_by_name(key, value, tmp_path):
+    write_small(tmp_path / "a.gguf")
+    patch(tmp_path / "a.gguf", key, value)
+    for opening in (read_config, lambda path: open_model(path, Compute(torch.device("cpu"), torch.float32))):
+        with pytest.raises(CheckpointError, match=r"a\.gguf is damaged"):
+            opening(tmp_path / "a.gguf")
 
 
 def test_a_setting_that_is_not_known_is_refused_with_the_nearest(tmp_path):

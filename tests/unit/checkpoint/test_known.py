@@ -85,7 +85,8 @@ def test_what_is_in_the_cache_is_used_in_silence(cache, tmp_path, monkeypatch, c
 def test_what_is_not_there_is_announced_and_refused_in_both_languages(cache, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     put(cache, "org/half", "config.json")
-    for name in ("org/none", "org/half", "org/none/a.gguf"):
+    put(cache, "org/files-GGUF", "a.gguf")
+    for name in ("org/none", "org/half", "org/none/a.gguf", "org/files-GGUF/b.gguf"):
         with pytest.raises(CheckpointError) as caught:
             locate(name)
         repository = "/".join(name.split("/")[:2])
@@ -94,9 +95,15 @@ def test_what_is_not_there_is_announced_and_refused_in_both_languages(cache, tmp
         assert f"Fetching {repository} from the hub." in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("name", ["runs/my--model", "runs/model.", "a..b/c.gguf", "runs/my--model/a.gguf"])
+def test_a_path_that_is_no_name_of_a_hub_is_an_error_of_ours(cache, name):
+    with pytest.raises(CheckpointError, match="There is no folder"):
+        locate(name)
+
+
 def test_a_hub_that_cannot_be_reached_is_an_error_of_ours(tmp_path):
     """In a process of its own: the library reads the address once."""
-    code = "from hanlin.checkpoint.known import locate\nlocate('org/none')"
+    code = "from hanlin.checkpoint.known import locate\nlocate('org/none/a.gguf')"
     environment = {"HF_ENDPOINT": "http://127.0.0.1:9", "HF_HOME": str(tmp_path), "LANG": "C"}
     done = subprocess.run(
         [sys.executable, "-c", code], env=environment, capture_output=True, text=True, cwd=tmp_path

@@ -270,6 +270,14 @@ def test_an_encoder_reads_prompts_but_no_prefix():
     assert list(adapters.configs) == ["p"]
 
 
+def test_a_prefix_of_an_encoder_decoder_cannot_begin_as_words():
+    adapters = Adapters(build(**ASSEMBLIES["seq2seq"]))
+    with pytest.raises(ConfigError, match="cannot begin as words"):
+        adapters.add("a", PrefixConfig(length=3), [1, 2])
+    adapters.add("a", PrefixConfig(length=3))
+    assert run(adapters.model, ids(2, 4)).isfinite().all()
+
+
 def test_threads_choose_for_themselves():
     model = build()
     adapters = Adapters(model)

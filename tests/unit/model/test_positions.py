@@ -14,7 +14,7 @@ from hanlin.model.bias import LinearBias, RelativeBias, relative_bucket
 from hanlin.model.config import CoreConfig
 from hanlin.model.decoder import Decoder
 from hanlin.model.encoder import Encoder
-from hanlin.model.position import SinusoidalTable
+from hanlin.model.position import RotaryTable, SinusoidalTable
 
 SHAPE = {
     "assembly": "encoder",
@@ -211,3 +211,30 @@ def test_a_whole_model_with_linear_biases_is_theirs(heads):
         mine.weight.copy_(other.weight)
     tokens_BT = torch.randint(50, (2, 17), generator=torch.Generator().manual_seed(1))
     torch.testing.assert_close(ours(tokens_BT), theirs(tokens_BT).logits, atol=1e-5, rtol=0)
+
+
+# Rotations.
+
+
+def test_a_model_that_has_been_read_in_inference_mode_still_trains():
+    model = encoder("rotary").train()
+    with torch.inference_mode():
+        model(EQUAL_ROWS_BT)
+    model(EQUAL_ROWS_BT).sum().backward()
+    assert model.embed.token.weight.grad.abs().sum() > 0
+
+
+def test_a_thread_that_needs_a_longer_table_gets_it_whatever_others_compute_meanwhile():
+    table = RotaryTable(CoreConfig.model_validate({**SHAPE, "position": "rotary", "window": 2000}))
+    compute = table._compute
+
+    def overtaken(T, device):
+        """Another thread, with a shorter text, comes to its end while this one computes."""
+        tables = compute(T, device)
+        type(table).__setattr__(table, "_tables", None)
+        table._compute = compute
+        table(3)
+        return tables
+
+    table._compute = overtaken
+    assert table(1000)[0].shape == (1000, 4)

@@ -94,9 +94,9 @@ def other_file() -> Text:
 
 def unknown_kind(path: Path | None, kind: Any) -> CheckpointError:
     """The error for a model that is no Llama or Qwen."""
-    where, where_zh = ("This model", "该模型") if path is None else (str(path), str(path))
+    where, where_zh = ("This model", "该模型") if path is None else (str(path), f"{path} ")
     return CheckpointError(
         Text(f"{where} is of the kind {kind!r}, which cannot be read from or written to GGUF.",
-             f"{where_zh} 的类型为 {kind!r}，无法与 GGUF 互相转换。"),
+             f"{where_zh}的类型为 {kind!r}，无法与 GGUF 互相转换。"),
         Text(f"These can: {', '.join(CLASSES)}.", f"可以转换的有：{'、'.join(CLASSES)}。"),
     )  # fmt: skip

@@ -20,6 +20,7 @@ from hanlin.model.adapters.names import choose_layers, first_fitting
 from hanlin.model.adapters.prefix import words_as_prefix
 from hanlin.model.adapters.switch import Choice, Switch
 from hanlin.model.assemble import Model
+from hanlin.model.seq2seq import Seq2Seq
 
 
 class Adapters:
@@ -45,7 +46,8 @@ class Adapters:
 
         LoRA begins as the identity. words: ids of a text that a prompt or prefix begins as; a prefix without
         words begins at random, a prompt as words drawn from the vocabulary.
-        Raises `ConfigError` for a name that is taken or impossible, and for layers that are not there.
+        Raises `ConfigError` for a name that is taken or impossible, for layers that are not there, and for words
+        as the prefix of an encoder-decoder.
         """
         self._check_new(name, config, words)
         low_rank = config if isinstance(config, LoraConfig) else None
@@ -189,6 +191,12 @@ class Adapters:
         if words is None:
             table = torch.empty(length, held.width, device=next(self.model.parameters()).device)
             nn.init.normal_(table, std=0.02)
+        elif isinstance(self.model, Seq2Seq):
+            raise ConfigError(
+                Text("A prefix of an encoder-decoder cannot begin as words: what they are there hangs on a source.",
+                     "编码器-解码器的前缀不能由文字初始化：文字在其中的表示取决于源文本。"),
+                Text("Let it begin at random.", "请让它随机初始化。"),
+            )  # fmt: skip
         else:
             with self.rows([None]):
                 table = words_as_prefix(reader(self.model), length, words)
