@@ -93,7 +93,7 @@ def test_model_folders_that_cannot_be_used(workplace: Path) -> None:
         shutil.copytree(model, workplace / name)
         damage(workplace / name)
         refused(workplace, "generate", name, "The", says=says)
-    refused(workplace, "generate", "nowhere", "The", says=("nowhere", "does not exist"))
+    refused(workplace, "generate", "nowhere", "The", says=("nowhere", "There is no model"))
     refused(workplace, "generate", "run", "word " * 200, says=("window",))
     refused(workplace, "generate", "run", "The", "--temperature", "-1", says=("temperature",))
     refused(workplace, "serve", "run", "port=70000", says=("port",))

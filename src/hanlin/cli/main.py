@@ -26,6 +26,7 @@ app = App(
     version=__version__,
     help_format="plaintext",
     result_action="return_value",
+    suppress_keyboard_interrupt=False,  # `main` says what Ctrl-C leaves
 )
 
 Overrides = Annotated[str, Parameter(help="Settings that differ from the recipe, such as model.layers=6.")]
@@ -236,7 +237,8 @@ def embed(
     encoder = load_encoder(model, device, pooling=pooling, normalize=normalize, max_tokens=max_tokens)
     vectors = stage.run_embed(encoder, texts, output).vectors_NC
     if similarity:
-        print("\n".join(stage.similarity_lines(texts, vectors)))
+        lines = stage.similarity_records if json else stage.similarity_lines
+        print("\n".join(lines(texts, vectors)))
     elif output is None:
         print("\n".join(stage.record_lines(texts, vectors) if json else stage.number_lines(vectors)))
 

@@ -81,7 +81,11 @@ def _describe(detail: ErrorDetails) -> Text:
     return Text(
         f"{name} = {value}: {detail['msg']}" + (f" ({name} {permitted})." if permitted else "."),
         f"{name} = {value} 无效"
-        + (f"（须满足 {name} {permitted}）。" if permitted else f"：{detail['msg']}。"),
+        + (
+            f"（须满足 {name} {permitted.replace(' and ', ' 且 ')}）。"
+            if permitted
+            else f"：{detail['msg']}。"
+        ),
     )
 
 

@@ -3,6 +3,7 @@
 N texts, C width.
 """
 
+import io
 import json
 from pathlib import Path
 
@@ -39,7 +40,10 @@ def write_vectors(path: Path, texts: list[str], vectors_NC: Vectors) -> None:
     """Write a float32 array (N, C) as .npy, or a record a text as .jsonl, whole or not at all."""
     if path.suffix.lower() == ".npy":
         with atomic_file(path, "wb") as file:
-            np.save(file, vectors_NC, allow_pickle=False)
+            # Through memory: numpy does not say what the system said when the disk is full.
+            content = io.BytesIO()
+            np.save(content, vectors_NC, allow_pickle=False)
+            file.write(content.getbuffer())
         return
     with atomic_file(path) as file:
         file.writelines(f"{line}\n" for line in record_lines(texts, vectors_NC))
@@ -62,6 +66,14 @@ def similarity_lines(texts: list[str], vectors_NC: Vectors) -> list[str]:
     """The table of cosines, each row with the beginning of its text."""
     return [
         " ".join(f"{cosine:6.3f}" for cosine in row) + f"  {text[:48]}"
+        for text, row in zip(texts, similarity(vectors_NC), strict=True)
+    ]
+
+
+def similarity_records(texts: list[str], vectors_NC: Vectors) -> list[str]:
+    """One JSON object a text: `text` and `similarity`, its cosines with every text in order."""
+    return [
+        json.dumps({"text": text, "similarity": _numbers(row)}, ensure_ascii=False)
         for text, row in zip(texts, similarity(vectors_NC), strict=True)
     ]
 

@@ -13,6 +13,7 @@ from hanlin.batches.store import TokenStore
 from hanlin.model import count
 from hanlin.model.config import CoreConfig
 from hanlin.objective.causal import Causal
+from hanlin.stages.checks import check_trainable
 from hanlin.stages.pretrain import model_config
 from hanlin.stages.recipe import Recipe
 from hanlin.trainer.config import PretrainConfig
@@ -48,6 +49,7 @@ def make_plan(recipe: Recipe) -> Plan:
 
     Raises `ConfigError` when the weights with their gradients and optimizer state alone are larger than the memory.
     """
+    check_trainable(recipe)
     config = recipe.pretrain
     compute = choose_compute(config.device, config.precision)
     store = _store(recipe)

@@ -10,7 +10,7 @@ from hanlin.base.files import write_text
 from hanlin.base.language import Text
 from hanlin.base.manifest import Manifest
 from hanlin.base.progress import console
-from hanlin.stages.checks import check_earlier_training, check_splits
+from hanlin.stages.checks import check_earlier_training, check_splits, check_trainable
 from hanlin.stages.corpus import current_corpus, run_corpus
 from hanlin.stages.evaluate import current_evaluate, run_evaluate
 from hanlin.stages.plan import make_plan, plan_lines, plan_values
@@ -50,6 +50,7 @@ def run_recipe(recipe: Recipe, first: str | None = None, last: str | None = None
     """Run the stages from `first` to `last` (default: all), each only if it is not current."""
     stages = chosen_stages(first, last)
     if any(stage.verb in ("pretrain", "evaluate") for stage in stages):
+        check_trainable(recipe)
         check_splits(recipe)
     if any(stage.verb in ("corpus", "tokenizer") for stage in stages):
         check_earlier_training(recipe)
@@ -96,7 +97,10 @@ def is_current(stage: StageRun, recipe: Recipe) -> bool:
 def dry_run(recipe: Recipe, first: str | None = None, last: str | None = None) -> dict[str, bool]:
     """Each stage between two verbs, and whether it would run: not current, or after one that is not."""
     would_run: dict[str, bool] = {}
-    for stage in chosen_stages(first, last):
+    stages = chosen_stages(first, last)
+    if any(stage.verb in ("pretrain", "evaluate") for stage in stages):
+        check_trainable(recipe)
+    for stage in stages:
         would_run[stage.verb] = any(would_run.values()) or not is_current(stage, recipe)
     return would_run
 

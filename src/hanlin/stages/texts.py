@@ -86,9 +86,11 @@ def _fields(path: Path, lines: Iterable[str], field: str | None) -> Iterator[str
             raise _at(path, number, Text(f"not valid JSON: {error}", f"不是有效的 JSON：{error}")) from error
         if isinstance(record, dict) and field is None:
             field = next((name for name in TEXT_FIELDS if name in record), "text")
-        value = record.get(field) if isinstance(record, dict) else None
+        if not isinstance(record, dict):
+            raise _at(path, number, Text("not a record with fields", "不是含有字段的记录"))
+        value = record.get(field)
         if not isinstance(value, str):
-            there = ", ".join(list(record)[:20]) if isinstance(record, dict) else type(record).__name__
+            there = f"{value!r:.40}" if field in record else ", ".join(list(record)[:20])
             raise _at(
                 path,
                 number,

@@ -170,6 +170,13 @@ def test_an_old_folder_beside_the_new_one_is_cleared(tmp_path):
     assert names(tmp_path) == ["stage"]
 
 
+def test_the_folder_one_stands_in_and_the_root_can_be_looked_at(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    recover_folder(Path("."))
+    recover_folder(Path("/"))
+    assert names(tmp_path) == []
+
+
 def test_sha256_is_the_standard_one(tmp_path):
     (tmp_path / "a").write_bytes(b"abc")  # the first example of FIPS 180-2
     assert sha256(tmp_path / "a") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"

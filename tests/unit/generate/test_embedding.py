@@ -1,6 +1,8 @@
 """Sentence vectors: what they are, that batches change nothing, what is read from a folder, and `hanlin embed`."""
 
 import json
+import resource
+import signal
 import sys
 
 import numpy as np
@@ -10,7 +12,7 @@ import torch
 from tokenizers import models, normalizers, pre_tokenizers, processors
 
 import hanlin
-from hanlin.base.errors import CheckpointError, HanlinError, RequestError
+from hanlin.base.errors import CheckpointError, DiskError, HanlinError, RequestError
 from hanlin.checkpoint.defaults import GenerationDefaults
 from hanlin.checkpoint.folder import save_model
 from hanlin.cli.main import app
@@ -18,6 +20,8 @@ from hanlin.generate import embedding
 from hanlin.generate.embedding import load_encoder, similarity
 from hanlin.model.assemble import build_model
 from hanlin.model.config import CoreConfig
+from hanlin.stages.convert import run_convert
+from hanlin.stages.embed import write_vectors
 from hanlin.tokenizer.tokenizer import Tokenizer
 
 WORDS = [
@@ -191,6 +195,17 @@ def test_a_sentence_transformers_folder_is_heeded(folder, given, expected):
     assert settings.source.startswith("modules.json, 1_Pooling/config.json")
 
 
+def test_a_converted_model_turns_texts_into_the_same_vectors(folder, tmp_path):
+    general = {"prompts": {"query": "the "}, "default_prompt_name": "query"}
+    path = folder(ALL, {"pooling_mode_cls_token": True}, {"max_seq_length": 5}, general)
+    report = run_convert(path, tmp_path / "copy", "float32", None)
+    assert load_encoder(tmp_path / "copy").settings == load_encoder(path).settings
+    before, after = load_encoder(path).embed(TEXTS), load_encoder(tmp_path / "copy").embed(TEXTS)
+    assert np.array_equal(before.vectors_NC, after.vectors_NC)
+    written = [file for file in (tmp_path / "copy").rglob("*") if file.is_file()]
+    assert report["bytes"] == sum(file.stat().st_size for file in written)
+
+
 def test_a_prompt_stands_before_every_text(folder):
     general = {"prompts": {"query": "the ", "passage": "a "}, "default_prompt_name": "query"}
     prompted = load_encoder(folder(ALL, general=general)).embed(["cat sat"]).vectors_NC
@@ -319,6 +334,28 @@ def test_similarity_is_shown_as_a_table(folder, run):
     assert table[1].endswith("1.000  a dog")
 
 
+def test_similarity_is_given_to_programs_as_json(folder, run):
+    printed = run("--model", folder(), "--text", "a dog", "--text", "翰林", "--similarity", "--json").out
+    records = [json.loads(line) for line in printed.splitlines()]
+    assert [record["text"] for record in records] == ["a dog", "翰林"]
+    assert records[0]["similarity"][1] == records[1]["similarity"][0]
+
+
+def test_vectors_that_do_not_fit_the_disk_leave_the_old_ones(tmp_path):
+    path = tmp_path / "v.npy"
+    path.write_bytes(b"old")
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
+    try:
+        with pytest.raises(DiskError, match=r"v\.npy"):
+            write_vectors(path, ["a"] * 64, np.ones((64, 64), np.float32))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert path.read_bytes() == b"old"
+
+
 def test_what_was_cut_is_said(folder, run):
     said = run("--model", folder(), "--text", "a", "--text", "the cat sat the cat sat", "--max-tokens", 5).err
     assert "1 were longer and cut: text 2." in said
@@ -331,8 +368,8 @@ def test_a_decoder_is_said_to_be_a_makeshift(folder, run):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "is empty"), (b"a dog\n\nthe cat\n", "t.jsonl:2:"), (b'{"text": "a"}\n{"text": 3}\n', "t.jsonl:2: no text in 'text'"),
-        (b'{"text": " "}\n', "t.jsonl:1: the text is empty"), (b'{"text"\n', "t.jsonl:1: not valid JSON"), (b"[1]\n", "t.jsonl:1: no text"),
+        (b"", "is empty"), (b"a dog\n\nthe cat\n", "t.jsonl:2:"), (b'{"text": "a"}\n{"text": 3}\n', "t.jsonl:2: no text in 'text' (there is: 3)"),
+        (b'{"text": " "}\n', "t.jsonl:1: the text is empty"), (b'{"text"\n', "t.jsonl:1: not valid JSON"), (b"[1]\n", "t.jsonl:1: not a record"),
         (b"\x00\xff\xfe\x80" * 9, "not text in any known encoding"),
     ],
 )  # fmt: skip

@@ -12,7 +12,9 @@ from hanlin.evaluate.results import Sample
 from hanlin.stages.current import current_manifest
 from hanlin.stages.evaluate import current_evaluate, read_samples, write_run_report
 from hanlin.stages.plan import make_plan
+from hanlin.stages.pretrain import run_pretrain
 from hanlin.stages.recipe import Recipe, read_recipe
+from hanlin.stages.run import dry_run, run_recipe
 
 
 def make_recipe(folder: Path, *overrides: str) -> Recipe:
@@ -55,6 +57,15 @@ def test_a_model_larger_than_the_memory_is_refused_before_it_takes_it(tmp_path: 
     recipe = make_recipe(tmp_path, "model.width=65536", "model.layers=1000", "model.heads=64")
     with pytest.raises(ConfigError, match="GiB to train"):
         make_plan(recipe)
+
+
+@pytest.mark.parametrize("override", ["model.style=bert", "model.assembly=seq2seq", "model.head=none"])
+def test_a_model_that_cannot_be_pretrained_is_refused_before_anything_runs(tmp_path, override: str) -> None:
+    recipe = make_recipe(tmp_path, override)
+    for begin in (run_recipe, dry_run, make_plan, run_pretrain):
+        with pytest.raises(ConfigError, match="causal language models only"):
+            begin(recipe)
+    assert not recipe.folder.exists()
 
 
 @pytest.mark.parametrize("source", ["", "run", "run/corpus/.."])
