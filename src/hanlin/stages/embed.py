@@ -17,6 +17,9 @@ from hanlin.generate.embedding import Embedded, SentenceEncoder, Vectors, simila
 
 ENDINGS = (".npy", ".jsonl")
 
+MANY_UNKNOWN = 0.05
+"""The share of unknown tokens from which vectors say little."""
+
 
 def check_output(output: Path | None) -> None:
     """Raise `RequestError` unless the ending of `output` says what to write; before any work is done."""
@@ -91,6 +94,9 @@ def summary_lines(encoder: SentenceEncoder, embedded: Embedded, texts: list[str]
     if encoder.model.config.assembly == "decoder" and not settings.source:
         lines.append(Text("This model was made to continue text: its vectors compare texts only roughly.",
                           "该模型用于续写文本：其向量只能粗略比较文本。"))  # fmt: skip
+    if embedded.unknown >= MANY_UNKNOWN:
+        lines.append(Text(f"{embedded.unknown:.0%} of the tokens are unknown to this model: it was not made for such text.",
+                          f"{embedded.unknown:.0%} 的词元是该模型不认识的：它并非为这类文本而作。"))  # fmt: skip
     if embedded.cut:
         first = ", ".join(str(number + 1) for number in embedded.cut[:5])
         lines.append(Text(f"{len(embedded.cut)} were longer and cut: text {first}{' ...' if len(embedded.cut) > 5 else ''}.",

@@ -6,15 +6,19 @@ text, afterwards.
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
+from itertools import pairwise
+from typing import Any
 
 import jinja2
 
 from hanlin.base.errors import CheckpointError, HanlinError, RequestError
 from hanlin.base.language import Text
 from hanlin.base.records import Message
-from hanlin.tokenizer.jinja import TemplateRefusal, compile_template
+from hanlin.tokenizer.jinja import SandboxedTemplate, TemplateRefusal
+from hanlin.tokenizer.marks import private, put, replaced, strings
 from hanlin.tokenizer.tokenizer import Tokenizer
 
 CHATML = (
@@ -25,6 +29,12 @@ CHATML = (
     "{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}\n"
 )
 """The template of the tokenizers that Hanlin trains (ChatML: OpenAI 2022)."""
+
+ROLES = ("bos", "eos", "unk", "sep", "pad", "cls", "mask")
+"""Special tokens that templates know as `bos_token` and so on."""
+
+Span = tuple[int, int]
+"""Begin and end of a part of a text."""
 
 
 @dataclass(frozen=True)
@@ -45,98 +55,91 @@ class ChatTemplate:
         """
         source = tokenizer.chat_template if source is None else source
         if source is None:
-            raise _no_template()
+            raise _no_template(list(tokenizer.chat_templates))
         self._tokenizer = tokenizer
-        self._template = compile_template(source)
-        self._variables = {
-            f"{role}_token": tokenizer.special_text_of(role)
-            for role in ("bos", "eos", "pad", "unk")
-            if tokenizer.special_text_of(role) is not None
+        self._tokens = {
+            f"{role}_token": text for role in ROLES if (text := tokenizer.special_text_of(role)) is not None
         }
-        specials = sorted(
+        self._taken = frozenset(source)
+        self._begin, self._end = (chr(code) for code in private(self._taken, 2))
+        self._template = SandboxedTemplate(source, self._begin, self._end)
+        names = sorted(
             map(tokenizer.special_text, tokenizer.special_ids), key=lambda text: (-len(text), text)
         )
-        self._specials = re.compile("|".join(map(re.escape, specials)) or r"(?!)")
-        self._taken = frozenset(source)
+        self._specials = re.compile("|".join(map(re.escape, names)) or r"(?!)")
+        self._unwritable = re.compile("|".join(map(re.escape, [*names, self._begin, self._end])))
 
-    def render(self, messages: Sequence[Message], add_generation_prompt: bool = False) -> Rendered:
+    def render(
+        self,
+        messages: Sequence[Message],
+        add_generation_prompt: bool = False,
+        tools: Sequence[Mapping[str, Any]] | None = None,
+        variables: Mapping[str, Any] | None = None,
+    ) -> Rendered:
         """The ids of `messages`; with `add_generation_prompt`, up to where the assistant's next answer
         begins.
 
-        The loss mask is 1 on the contents of the assistant and the token(s) that end its turn. Ids are
-        those of `transformers`' `apply_chat_template`, except that an answer always begins a token of its
-        own, as it does when it is generated. So the ids of a prompt are a prefix of the ids of the whole
-        conversation.
+        `tools` are JSON schemas, `variables` are whatever else the template asks for, such as
+        `enable_thinking`. The loss mask is 1 on what the template's `{% generation %}` blocks hold; without
+        those, on the contents of the assistant and the token(s) that end its turn. Ids are those of
+        `transformers`' `apply_chat_template`, except that an answer always begins a token of its own, as it
+        does when it is generated. So the ids of a prompt are a prefix of the ids of the whole conversation.
 
         Raises `CheckpointError` when the template is forbidden or faulty, or when the mask cannot be told
         because a turn is rendered differently once another follows; a prompt is then rendered without mask
         (all 0). Raises `RequestError` when the template refuses these messages.
         """
-        marks = self._marks(messages)
-        marked = [{"role": message.role, "content": _replace(message.content, marks)} for message in messages]
-        text = self._text(marked, add_generation_prompt)
-        spans = self._answers(marked, text, strict=not add_generation_prompt)
+        given = {
+            "messages": [{"role": message.role, "content": message.content} for message in messages],
+            "tools": list(tools) if tools is not None else None,
+            "documents": None,
+            **(variables or {}),
+        }
+        marks = self._marks(given)
+        rendering = _Rendering(self._template, self._tokens | replaced(given, marks), datetime.now())
+        text, spans = self._unmarked(rendering.text(len(messages), add_generation_prompt))
+        if not self._template.marks_answers:
+            spans = self._answers(rendering, messages, text, strict=not add_generation_prompt)
         back = {mark: special for special, mark in marks.items()}
         ids: list[int] = []
         loss_mask: list[int] = []
-        for piece, learned in self._pieces(text, spans):
-            new = self._encode(piece, back)
+        for new, learned in self._encoded(text, spans, back):
             ids += new
             loss_mask += [int(learned)] * len(new)
         if self._tokenizer.bos_id is not None and ids[:2] == [self._tokenizer.bos_id] * 2:
             raise _two_begins()
         return Rendered(ids, loss_mask)
 
-    def _text(self, messages: Sequence[dict[str, str]], add_generation_prompt: bool) -> str:
-        try:
-            return self._template.render(
-                messages=messages,
-                add_generation_prompt=add_generation_prompt,
-                tools=None,
-                documents=None,
-                **self._variables,
-            )
-        except TemplateRefusal as error:
-            raise RequestError(
-                Text(
-                    f"The chat template refuses this conversation: {error}", f"对话模板拒绝了该对话：{error}"
-                ),
-                Text("Change the roles or their order.", "请调整角色或其顺序。"),
-            ) from error
-        except jinja2.exceptions.SecurityError as error:
-            raise _faulty(f"it does what the sandbox forbids: {error}") from error
-        except (
-            jinja2.TemplateError,
-            TypeError,
-            ValueError,
-            ArithmeticError,
-            LookupError,
-            AttributeError,
-        ) as error:
-            raise _faulty(f"{type(error).__name__}: {error}") from error
-        except (OverflowError, MemoryError, RecursionError) as error:
-            raise _faulty(f"it takes too much: {type(error).__name__}") from error
-
-    def _marks(self, messages: Sequence[Message]) -> dict[str, str]:
+    def _marks(self, given: Mapping[str, Any]) -> dict[str, str]:
         """A private character for every special token's name that users wrote; none of them occurs
         anywhere."""
-        written = sorted({name for message in messages for name in self._specials.findall(message.content)})
+        texts = list(strings(given))
+        written = sorted({name for text in texts for name in self._unwritable.findall(text)})
         if not written:
             return {}
-        taken = self._taken.union(*(message.content for message in messages))
-        free = (chr(code) for code in range(0xF0000, 0x10FFFE) if chr(code) not in taken)
-        return dict(zip(written, free, strict=False))
+        free = private(self._taken.union(*texts, self._begin, self._end), len(written))
+        return dict(zip(written, map(chr, free), strict=True))
 
-    def _answers(self, messages: Sequence[dict[str, str]], text: str, strict: bool) -> list[tuple[int, int]]:
+    def _unmarked(self, text: str) -> tuple[str, list[Span]]:
+        """`text` without the marks of `{% generation %}` blocks, and where the blocks were."""
+        parts = re.split(f"[{self._begin}{self._end}]", text)
+        ends = [0]
+        for part in parts:
+            ends.append(ends[-1] + len(part))
+        return "".join(parts), list(zip(ends[1:-1:2], ends[2:-1:2], strict=False))
+
+    def _answers(
+        self, rendering: "_Rendering", messages: Sequence[Message], text: str, strict: bool
+    ) -> list[Span]:
         """Where in `text` each of the assistant's turns begins (after its header) and ends, found from
         prefixes."""
         spans = []
         for number, message in enumerate(messages):
-            if message["role"] != "assistant":
+            if message.role != "assistant":
                 continue
             try:
-                before = self._text(messages[:number], add_generation_prompt=True)
-                after = self._text(messages[: number + 1], add_generation_prompt=False)
+                before = rendering.text(number, add_generation_prompt=True)
+                after = rendering.text(number + 1, add_generation_prompt=False)
             except HanlinError:
                 if strict:
                     raise
@@ -145,58 +148,95 @@ class ChatTemplate:
                 if strict:
                     raise _unstable(number)
                 return []
-            spans.append((len(before), len(after)))
+            spans.append((len(before), self._end_of_turn(after, len(before))))
         return spans
 
-    def _pieces(self, text: str, spans: Sequence[tuple[int, int]]) -> Iterator[tuple[str, bool]]:
-        """`text` cut at special tokens and at the borders of answers, each piece with whether it is
-        learned."""
-        position = 0
-        for start, stop in spans:
-            yield from ((piece, False) for piece in self._split(text[position:start]))
-            pieces = list(self._split(text[start:stop]))
-            closed = (
-                len(pieces) > 1
-                and not pieces[-1].strip()
-                and self._specials.fullmatch(pieces[-2]) is not None
-            )
-            learned = (
-                len(pieces) - closed
-            )  # the line break after the end token is the template's, not the answer's
-            yield from ((piece, number < learned) for number, piece in enumerate(pieces))
-            position = stop
-        yield from ((piece, False) for piece in self._split(text[position:]))
+    def _end_of_turn(self, text: str, start: int) -> int:
+        """The end of the answer that begins at `start`; a line break after its end token is the template's,
+        not the answer's."""
+        bare = len(text.rstrip())
+        closed = any(match.end() == bare for match in self._specials.finditer(text, start))
+        return bare if closed else len(text)
 
-    def _split(self, text: str) -> Iterator[str]:
-        position = 0
-        for match in self._specials.finditer(text):
-            yield from (text[position : match.start()],) * (match.start() > position)
-            yield match.group()
-            position = match.end()
-        yield from (text[position:],) * (len(text) > position)
-
-    def _encode(self, piece: str, back: dict[str, str]) -> list[int]:
-        if self._specials.fullmatch(piece):
-            id = self._tokenizer.token_id(piece)
-            assert id is not None
-            return [id]
-        return self._tokenizer.encode(_replace(piece, back))
-
-
-def _replace(text: str, table: dict[str, str]) -> str:
-    for old in sorted(table, key=len, reverse=True):
-        text = text.replace(old, table[old])
-    return text
+    def _encoded(
+        self, text: str, spans: Sequence[Span], back: Mapping[str, str]
+    ) -> Iterator[tuple[list[int], bool]]:
+        """The ids of `text` cut at special tokens and at the borders of answers, each piece with whether it
+        is learned."""
+        names = {match.start(): match.end() for match in self._specials.finditer(text)}
+        borders = {
+            0,
+            len(text),
+            *names.keys(),
+            *names.values(),
+            *(border for span in spans for border in span),
+        }
+        after_special = False
+        for start, stop in pairwise(sorted(borders)):
+            piece = text[start:stop]
+            is_special = names.get(start) == stop
+            if is_special:
+                id = self._tokenizer.token_id(piece)
+                assert id is not None
+                ids = [id]
+            elif start == 0:
+                ids = self._tokenizer.encode(put(piece, back))
+            else:
+                ids = self._tokenizer.encode_inside(put(piece, back), after_special)
+            after_special = is_special
+            yield ids, any(begin <= start < end for begin, end in spans)
 
 
-def _no_template() -> CheckpointError:
+class _Rendering:
+    """One conversation on its way to text, at one moment: `now`."""
+
+    def __init__(self, template: SandboxedTemplate, variables: Mapping[str, Any], now: datetime) -> None:
+        self._template, self._variables, self._now = template, variables, now
+
+    def text(self, count: int, add_generation_prompt: bool) -> str:
+        """The text of the first `count` messages."""
+        variables = {
+            **self._variables,
+            "messages": self._variables["messages"][:count],
+            "add_generation_prompt": add_generation_prompt,
+        }
+        try:
+            return self._template.render(variables, self._now)
+        except TemplateRefusal as error:
+            raise _refused(str(error)) from error
+        except jinja2.exceptions.SecurityError as error:
+            raise _faulty(f"it does what the sandbox forbids: {error}") from error
+        except (OverflowError, MemoryError, RecursionError) as error:
+            raise _faulty(f"it takes too much: {type(error).__name__}") from error
+        except (
+            jinja2.TemplateError,
+            TypeError,
+            ValueError,
+            ArithmeticError,
+            LookupError,
+            AttributeError,
+            RuntimeError,
+        ) as error:
+            raise _faulty(f"{type(error).__name__}: {error}") from error
+
+
+def _no_template(names: list[str]) -> CheckpointError:
+    others = f" for plain conversations (it has: {', '.join(names)})" if names else ""
+    others_zh = f"（它有：{'、'.join(names)}）" if names else ""
     return CheckpointError(
-        Text("This model has no chat template.", "该模型没有对话模板。"),
+        Text(f"This model has no chat template{others}.", f"该模型没有普通对话的模板{others_zh}。"),
         Text(
             "Use a model tuned for conversation, put chat_template.jinja into its folder, or use `hanlin "
             "generate`.",
             "请使用经过对话微调的模型，或在其目录中放入 chat_template.jinja，或改用 `hanlin generate`。",
         ),
+    )
+
+
+def _refused(reason: str) -> RequestError:
+    return RequestError(
+        Text(f"The chat template refuses this conversation: {reason}", f"对话模板拒绝了该对话：{reason}"),
+        Text("Change the roles or their order.", "请调整角色或其顺序。"),
     )
 
 
@@ -211,14 +251,13 @@ def _unstable(number: int) -> CheckpointError:
     return CheckpointError(
         Text(
             f"The chat template renders message {number + 1} differently once another turn is added, so "
-            "it cannot be told "
-            "which tokens the assistant would have to generate.",
-            f"加入后续轮次后，对话模板对第 {number + 1} 条消息的渲染会改变，因此无法确定哪些词元应由助手"
-            "生成。",
+            "it cannot be told which tokens the assistant would have to generate.",
+            f"加入后续轮次后，对话模板对第 {number + 1} 条消息的渲染会改变，因此无法确定哪些词元应由助手生成。",
         ),
         Text(
-            "Use a template whose rendering only grows with the conversation, such as ChatML.",
-            "请使用渲染结果只随对话增长的模板，例如 ChatML。",
+            "Use a template whose rendering only grows with the conversation, such as ChatML, or one that "
+            "marks answers with {% generation %} blocks.",
+            "请使用渲染结果只随对话增长的模板（例如 ChatML），或用 {% generation %} 标出回答的模板。",
         ),
     )
 

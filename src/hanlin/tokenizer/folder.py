@@ -5,13 +5,18 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from hanlin.base.errors import CheckpointError
 from hanlin.base.language import Text
 
 DEFINITION = "tokenizer.json"
 TEMPLATE = "chat_template.jinja"
+_SLOW = (
+    *("tokenizer.model", "sentencepiece.bpe.model", "spiece.model", "spm.model", "source.spm", "target.spm"),
+    *("vocab.json", "merges.txt", "vocab.txt", "vocab.bpe", "tokenizer.bin"),
+)
+"""Files of tokenizers as they were before `tokenizer.json`."""
 _SETTINGS = ("tokenizer_config.json", "special_tokens_map.json", "generation_config.json", "config.json")
 
 
@@ -38,15 +43,31 @@ class TokenizerFiles:
             value = settings.get(f"{role}_token_id")
             yield from (id for id in (value if isinstance(value, list) else [value]) if isinstance(id, int))
 
+    def side(self, of: str) -> Literal["left", "right"]:
+        """The side of "padding" or "truncation": right where no file says left."""
+        return "left" if self._settings.get(f"{of}_side") == "left" else "right"
+
+    @property
+    def chat_templates(self) -> dict[str, str]:
+        """The sources of the chat templates by name, "default" for plain conversations: of their own file,
+        or from `tokenizer_config.json`."""
+        value = self._settings.get("chat_template")
+        if TEMPLATE in self.texts:
+            value = self.texts[TEMPLATE]
+        if isinstance(value, str):
+            return {"default": value}
+        entries = value if isinstance(value, list) else []
+        named = [(entry.get("name"), entry.get("template")) for entry in entries if isinstance(entry, dict)]
+        return {name: source for name, source in named if isinstance(name, str) and isinstance(source, str)}
+
     @property
     def chat_template(self) -> str | None:
-        """The source of the chat template: of its own file, or from `tokenizer_config.json`."""
-        if TEMPLATE in self.texts:
-            return self.texts[TEMPLATE]
-        value = self.settings.get("tokenizer_config.json", {}).get("chat_template")
-        if isinstance(value, list):  # several named templates; the one for plain conversations is "default"
-            value = {entry.get("name"): entry.get("template") for entry in value}.get("default")
-        return value if isinstance(value, str) else None
+        """The source of the chat template for plain conversations."""
+        return self.chat_templates.get("default")
+
+    @property
+    def _settings(self) -> dict[str, Any]:
+        return self.settings.get("tokenizer_config.json", {})
 
 
 def read_tokenizer_files(folder: Path) -> TokenizerFiles:
@@ -95,11 +116,7 @@ def _read(path: Path) -> str:
 
 
 def _missing(folder: Path) -> CheckpointError:
-    others = [
-        name
-        for name in ("tokenizer.model", "vocab.json", "merges.txt", "vocab.txt")
-        if (folder / name).is_file()
-    ]
+    others = [name for name in _SLOW if (folder / name).is_file()]
     if not folder.is_dir():
         return CheckpointError(
             Text(f"There is no folder {folder}.", f"目录 {folder} 不存在。"),
@@ -112,10 +129,20 @@ def _missing(folder: Path) -> CheckpointError:
             f"{folder} has no {DEFINITION}{found}: it holds no tokenizer that can be read.",
             f"{folder} 中没有 {DEFINITION}{found_zh}，无法读取分词器。",
         ),
-        Text(
-            f"Put the {DEFINITION} of the model there. From older files, transformers makes one: "
-            "AutoTokenizer.from_pretrained(folder).save_pretrained(folder)",
-            f"请把该模型的 {DEFINITION} 放到这里。旧格式的文件可以用 transformers 转换："
-            "AutoTokenizer.from_pretrained(folder).save_pretrained(folder)",
-        ),
+        _how_to_convert(others),
+    )
+
+
+def _how_to_convert(others: list[str]) -> Text:
+    if "source.spm" in others:  # Marian, for which transformers has no converter either
+        return Text(
+            f"Use a copy of the model that carries a {DEFINITION}: transformers cannot make one from "
+            "source.spm and target.spm.",
+            f"请使用带有 {DEFINITION} 的该模型副本：transformers 无法由 source.spm 和 target.spm 生成它。",
+        )
+    return Text(
+        f"Put the {DEFINITION} of the model there. From older files, transformers makes one: "
+        "AutoTokenizer.from_pretrained(folder).save_pretrained(folder)",
+        f"请把该模型的 {DEFINITION} 放到这里。旧格式的文件可以用 transformers 转换："
+        "AutoTokenizer.from_pretrained(folder).save_pretrained(folder)",
     )

@@ -1,6 +1,7 @@
 """What a tokenizer does to real text: fertility by script, round trip, and how much of the vocabulary it
 uses."""
 
+import itertools
 from collections.abc import Iterable
 
 import numpy as np
@@ -11,6 +12,7 @@ from hanlin.tokenizer.tokenizer import Tokenizer
 
 SCRIPTS = ("latin", "han", "digits", "other")
 _SAMPLES = 5
+_LONGEST = 1_000_000
 
 
 class TokenizerReport(BaseModel):
@@ -107,7 +109,7 @@ class _Counts:
 def _until(texts: Iterable[str], max_characters: int) -> Iterable[list[str]]:
     batch: list[str] = []
     seen = held = 0
-    for text in texts:
+    for text in itertools.chain.from_iterable(map(_parts, texts)):
         batch.append(text)
         seen += len(text)
         held += len(text)
@@ -118,6 +120,11 @@ def _until(texts: Iterable[str], max_characters: int) -> Iterable[list[str]]:
             return
     if batch:
         yield batch
+
+
+def _parts(text: str) -> list[str]:
+    """`text`, in parts where it is so long that its ids would fill the memory."""
+    return [text[start : start + _LONGEST] for start in range(0, max(len(text), 1), _LONGEST)]
 
 
 def _scripts(text: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -13,8 +13,8 @@ changes:
   cut every 4 characters shows each word in 4 positions, which makes 1.9 times as many distinct pieces
   (memory) and 5 % more tokens than a bound of 32.
 
-The table of distinct pieces grows with the text whatever the pattern; `TokenizerConfig.max_characters`
-bounds it.
+The table of distinct pieces grows with the text whatever the pattern; `TokenizerConfig.memory_gb` bounds
+it.
 
 Both engines (`tokenizers` and `tiktoken`) read these patterns alike, which the tests check over all of
 Unicode.

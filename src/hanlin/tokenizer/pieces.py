@@ -1,9 +1,14 @@
-"""The bytes behind the tokens of a byte-level vocabulary."""
+"""The bytes behind tokens, where every token of a vocabulary is a fixed string of bytes."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any
+
+BYTE_PIECES = tuple(f"<0x{byte:02X}>" for byte in range(256))
+"""The pieces that stand for single bytes in vocabularies over characters (SentencePiece's byte fallback)."""
+
+_BYTE_OF_PIECE = {piece: bytes([byte]) for byte, piece in enumerate(BYTE_PIECES)}
 
 
 @cache
@@ -28,6 +33,14 @@ def bytes_of(piece: str) -> bytes:
     return bytes(table[character] for character in piece)
 
 
+def bytes_reader(definition: Mapping[str, Any]) -> Callable[[str], bytes] | None:
+    """What gives the bytes of a piece of a parsed `tokenizer.json`, None where they depend on the pieces
+    around it."""
+    if is_byte_level(definition):
+        return bytes_of
+    return _bytes_or_characters if _is_plain_with_bytes(definition) else None
+
+
 def is_byte_level(definition: Mapping[str, Any]) -> bool:
     """Whether a parsed `tokenizer.json` is BPE over bytes, where every token is a fixed string of bytes."""
     model = definition.get("model") or {}
@@ -46,3 +59,18 @@ def is_byte_level(definition: Mapping[str, Any]) -> bool:
 def _ordinary(definition: Mapping[str, Any]) -> list[str]:
     added = {token["content"] for token in definition.get("added_tokens") or ()}
     return [piece for piece in definition["model"]["vocab"] if piece not in added]
+
+
+def _is_plain_with_bytes(definition: Mapping[str, Any]) -> bool:
+    """Whether it is a vocabulary of plain strings, nothing standing for a space, with bytes for the rest."""
+    decoder = {"type": "Sequence", "decoders": [{"type": "ByteFallback"}, {"type": "Fuse"}]}
+    return (
+        definition.get("decoder") == decoder
+        and definition["model"].get("byte_fallback") is True
+        and definition.get("normalizer") is None
+        and (definition.get("pre_tokenizer") or {}).get("type") == "Split"
+    )
+
+
+def _bytes_or_characters(piece: str) -> bytes:
+    return _BYTE_OF_PIECE.get(piece) or piece.encode()

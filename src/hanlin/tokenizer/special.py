@@ -1,25 +1,48 @@
 """The special tokens, declared once: of the tokenizers that Hanlin trains, and those that end a turn
 anywhere."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Literal
+
+ModelName = Literal["bpe", "wordpiece", "unigram"]
 
 
 @dataclass(frozen=True)
 class SpecialTokens:
-    """Tokens with a meaning of their own. They have the lowest ids, and no text of a user produces them."""
+    """Tokens with a meaning of their own. They have the lowest ids, and no text of a user produces them.
 
-    end_of_document: str = "<|endoftext|>"
-    padding: str = "<|pad|>"
-    turn_start: str = "<|im_start|>"
-    turn_end: str = "<|im_end|>"
+    `ordered` are all of them in the order of their ids from 0; `roles` says which plays "bos", "eos",
+    "pad", "cls", "sep", "mask" or "unk".
+    """
 
-    def ordered(self) -> tuple[str, ...]:
-        """All of them, in the order of their ids from 0."""
-        return (self.end_of_document, self.padding, self.turn_start, self.turn_end)
+    ordered: tuple[str, ...]
+    roles: Mapping[str, str]
 
+
+_GENERATIVE = ("<|endoftext|>", "<|pad|>", "<|im_start|>", "<|im_end|>")
+_GENERATIVE_ROLES = {"bos": "<|endoftext|>", "eos": "<|endoftext|>", "pad": "<|pad|>"}
+
+SPECIAL_TOKENS: Mapping[ModelName, SpecialTokens] = MappingProxyType(
+    {
+        "bpe": SpecialTokens(_GENERATIVE, _GENERATIVE_ROLES),
+        "unigram": SpecialTokens(
+            (*_GENERATIVE, "<|mask|>", "<|unknown|>"),
+            {**_GENERATIVE_ROLES, "mask": "<|mask|>", "unk": "<|unknown|>"},
+        ),
+        "wordpiece": SpecialTokens(
+            ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"),
+            {"pad": "[PAD]", "unk": "[UNK]", "cls": "[CLS]", "sep": "[SEP]", "mask": "[MASK]"},
+        ),
+    }
+)
+"""Of BPE: end of a document, padding, begin and end of a turn. Of WordPiece: BERT's (Devlin et al. 2019).
+Unigram has those of BPE, a mask, and a token for the unknown that the bytes of unknown characters keep
+from ever being used."""
 
 TURN_ENDS = (
-    SpecialTokens().turn_end,
+    "<|im_end|>",
     "<|eot_id|>",
     "<|eom_id|>",
     "<|end|>",

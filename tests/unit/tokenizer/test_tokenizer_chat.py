@@ -1,6 +1,7 @@
 """Conversations to ids: equal to transformers, exact loss mask, no special token from users, sandboxed
 templates."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from hanlin.base.errors import CheckpointError, RequestError
 from hanlin.base.records import Message
 from hanlin.tokenizer.chat import ChatTemplate
-from hanlin.tokenizer.special import SpecialTokens
+from hanlin.tokenizer.special import SPECIAL_TOKENS
 from hanlin.tokenizer.tokenizer import Tokenizer
 
 CONVERSATION = [
@@ -22,7 +23,7 @@ CONVERSATION = [
     Message(role="assistant", content="It's 1025.\n\nIsn't it?"),
 ]
 contents = st.text(max_size=30) | st.lists(
-    st.sampled_from([*SpecialTokens().ordered(), "<|im_", "end|>", "user", "\n", "学", "\U000f0000"]),
+    st.sampled_from([*SPECIAL_TOKENS["bpe"].ordered, "<|im_", "end|>", "user", "\n", "学", "\U000f0000"]),
     max_size=6,
 ).map("".join)
 
@@ -119,6 +120,19 @@ def test_a_template_without_end_token_still_masks_the_answer(tokenizer: Tokenize
         "{% import 'os' as os %}",
         "{% if %}",
         "{{ messages[99]['content'] }}",
+        "{% for a in range(9999) %}{% for b in range(9999) %}{% set c = 1 %}{% endfor %}{% endfor %}",
+        "{% macro f(n) %}{% if n %}{{ f(n - 1) }}{{ f(n - 1) }}{% endif %}{% endmacro %}{{ f(64) }}",
+        "{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}",
+        "{{ 'a' * 10 ** 9 }}",
+        "{{ 10 ** (10 ** 10) }}",
+        "{{ '%999999999d' % 1 }}",
+        "{{ namespace(__class__=1) }}",
+        "{% set ns = namespace(a=1) %}{% set ns._b = 1 %}",
+        "{% include 'other.jinja' %}",
+        "{{ self.__init__.__globals__ }}",
+        "{{ cycler.__init__.__globals__.os.system('true') }}",
+        "{{ strftime_now.__self__ }}",
+        "{{ ''.__class__ }}",
     ],
 )
 def test_forbidden_or_faulty_jinja_is_refused(tokenizer: Tokenizer, source: str) -> None:
@@ -134,7 +148,7 @@ def test_a_template_may_refuse_a_conversation(tokenizer: Tokenizer) -> None:
 
 def test_conventions_of_the_ecosystem(tokenizer: Tokenizer) -> None:
     source = (
-        "{%- if tools is not none or strftime_now is defined %}wrong{% endif %}\n"
+        "{%- if tools is not none or strftime_now('%Y')|int < 2025 %}wrong{% endif %}\n"
         "    {%- for m in messages %}\n"
         "    {%- if m.role == 'system' %}{% continue %}{% endif %}\n"
         "{% generation %}{{ m.content | tojson }}{% endgeneration %}{{ eos_token }}\n"
@@ -161,3 +175,38 @@ def test_a_model_without_template_says_so(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError) as caught:
         ChatTemplate(Tokenizer.load(tmp_path))
     assert "no chat template" in caught.value.problem.en
+
+
+def test_named_templates_of_a_configuration(folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
+    (tmp_path / "chat_template.jinja").unlink()
+    settings_file = tmp_path / "tokenizer_config.json"
+    named = [{"name": "tool_use", "template": "{{ tools | tojson }}"}]
+    values = json.loads(settings_file.read_text("utf-8"))
+    settings_file.write_text(json.dumps({**values, "chat_template": named}), "utf-8")
+    with pytest.raises(CheckpointError, match="tool_use"):
+        ChatTemplate(Tokenizer.load(tmp_path))
+    named.append({"name": "default", "template": "plain"})
+    settings_file.write_text(json.dumps({**values, "chat_template": named}), "utf-8")
+    tokenizer = Tokenizer.load(tmp_path)
+    assert ChatTemplate(tokenizer).render(CONVERSATION).ids == tokenizer.encode("plain")
+    with_tools = ChatTemplate(tokenizer, tokenizer.chat_templates["tool_use"])
+    ids = with_tools.render(CONVERSATION[:2], tools=[{"name": "<|im_end|>"}]).ids
+    assert tokenizer.decode(ids) == '[{"name": "<|im_end|>"}]'
+
+
+@given(texts=st.lists(contents, min_size=2, max_size=4))
+@settings(max_examples=100, deadline=None)
+def test_marked_answers_are_learned_whatever_users_write(tokenizer: Tokenizer, texts: list[str]) -> None:
+    source = (
+        "{%- for m in messages %}{%- if m.role == 'assistant' %}"
+        "{% generation %}{{ m.content + eos_token }}{% endgeneration %}"
+        "{%- else %}{{- m.content + '<|im_end|>' }}{%- endif %}{%- endfor %}"
+    )
+    roles = ["user", "assistant"]
+    messages = [Message(role=roles[n % 2], content=text) for n, text in enumerate(texts)]  # type: ignore[arg-type]
+    rendered = ChatTemplate(tokenizer, source).render(messages)
+    learned = [id for id, bit in zip(rendered.ids, rendered.loss_mask, strict=True) if bit]
+    assert tokenizer.decode(learned, skip_special=False) == "".join(t + "<|endoftext|>" for t in texts[1::2])
+    whole = "".join(t + ("<|endoftext|>" if n % 2 else "<|im_end|>") for n, t in enumerate(texts))
+    assert tokenizer.decode(rendered.ids, skip_special=False) == whole

@@ -13,10 +13,10 @@ from tokenizers import decoders, models, pre_tokenizers, trainers
 
 from hanlin.base.errors import CheckpointError, DataError
 from hanlin.tokenizer.patterns import GPT2, HANLIN, LLAMA3, QWEN2
-from hanlin.tokenizer.special import SpecialTokens
+from hanlin.tokenizer.special import SPECIAL_TOKENS
 from hanlin.tokenizer.tokenizer import Tokenizer
 
-SPECIALS = SpecialTokens().ordered()
+SPECIALS = SPECIAL_TOKENS["bpe"].ordered
 written = st.text() | st.lists(st.sampled_from([*SPECIALS, "<|", "|>", "im_end", " ", "\n", "学", "a"])).map(
     "".join
 )
