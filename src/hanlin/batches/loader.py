@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
@@ -16,6 +17,16 @@ class LoaderState:
     """Where a loader stands: rows taken since the start of training, over all epochs."""
 
     rows_taken: int = 0
+
+
+class Rows(Protocol):
+    """Where training and validation take their batches from."""
+
+    def stream(self, state: LoaderState) -> Iterator[tuple[Batch, LoaderState]]:
+        """Endless batches from `state` on, each with the state after it."""
+
+    def once(self, limit: int | None = None) -> Iterator[Batch]:
+        """Every row once in order, at most `limit` rows: for evaluation."""
 
 
 class Loader:

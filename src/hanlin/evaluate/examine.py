@@ -59,7 +59,7 @@ def examine(
     Where the caps of `config` leave documents out, those examined are drawn at random. Raises `DataError` if
     there is no text, and `TrainingError` if a model gives something that is not a probability.
     """
-    chosen = _choose(documents, config)
+    chosen = choose_documents(documents, config)
     scorers = {
         TRANSFORMER: scorer,
         NGRAM: ngram_scorer(ngram.model),
@@ -70,7 +70,7 @@ def examine(
     for name, one in scorers.items():
         start = time.perf_counter()
         scores[name] = score(one, chosen, ngram.eos_id)
-        figures[name] = _figures(scores[name], time.perf_counter() - start, config)
+        figures[name] = figures_of(scores[name], time.perf_counter() - start, config)
     some = scores[TRANSFORMER]
     return Examination(
         split=config.split,
@@ -88,7 +88,8 @@ def examine(
     )
 
 
-def _figures(scores: Scores, seconds: float, config: EvaluateConfig) -> Figures:
+def figures_of(scores: Scores, seconds: float, config: EvaluateConfig) -> Figures:
+    """The figures of one model; `seconds` is how long scoring took."""
     return Figures(
         bits_per_byte=scores.bits_per_byte,
         bits_per_byte_interval=bits_per_byte_interval(scores, config.resamples, config.seed),
@@ -107,7 +108,7 @@ def _difference(first: str, second: str, scores: dict[str, Scores], config: Eval
     )
 
 
-def _choose(documents: Sequence[HeldOut], config: EvaluateConfig) -> list[HeldOut]:
+def choose_documents(documents: Sequence[HeldOut], config: EvaluateConfig) -> list[HeldOut]:
     """At most `max_documents` documents of together at most `max_bytes` (but one), drawn, in their order."""
     taken: list[int] = []
     size = 0

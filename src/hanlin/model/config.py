@@ -116,9 +116,9 @@ class CoreConfig(Shape):
     """Rows of the embedding; 0 in a recipe means that the tokenizer decides."""
     width: int = Field(256, ge=1)
     """Length of the vector that stands for one token."""
-    layers: int = Field(4, ge=1)
+    layers: int = Field(4, ge=1, le=10_000)
     """Number of blocks; of the encoder, where there are two stacks."""
-    decoder_layers: int = Field(4, ge=1)
+    decoder_layers: int = Field(4, ge=1, le=10_000)
     """Number of blocks of the decoder of an encoder-decoder; default: layers."""
     heads: int = Field(4, ge=1)
     """Number of query heads."""

@@ -4,9 +4,10 @@ B batch, T time, N = B x T, V vocabulary.
 """
 
 import torch.nn.functional as F
+from torch import nn
 
 from hanlin.batches.pack import Batch
-from hanlin.model.decoder import Decoder
+from hanlin.model.stack import Stack
 from hanlin.objective.term import LossTerm
 
 IGNORE = -100
@@ -16,7 +17,9 @@ IGNORE = -100
 class Causal:
     """Predict each next token; every target but `IGNORE` counts once.
 
-    While training with label smoothing s, a target's probability is 1 - s and the vocabulary shares s (arXiv 1512.00567, sec. 7).
+    While training with label smoothing s, a target's probability is 1 - s and the vocabulary shares s (arXiv 1512.00567,
+    sec. 7). A mixture of experts then adds `config.router_loss` x its balance for each target (arXiv 2101.03961, eq. 4):
+    it is the balance within a micro-batch, so that here alone gradients depend on how a batch is split.
     """
 
     def __init__(self, label_smoothing: float = 0.0) -> None:
@@ -26,8 +29,8 @@ class Causal:
         """Number of targets that count."""
         return int((batch.targets_BT != IGNORE).sum())
 
-    def loss(self, model: Decoder, batch: Batch) -> LossTerm:
-        """Cross-entropy summed over counted targets, in float32 nats."""
+    def loss(self, model: nn.Module, batch: Batch) -> LossTerm:
+        """Cross-entropy, and a mixture's balance while training, summed over counted targets, in float32 nats."""
         logits_BTV = model(batch.tokens_BT, batch.positions_BT, batch.documents_BT)
         total = F.cross_entropy(
             logits_BTV.flatten(0, 1),
@@ -36,4 +39,7 @@ class Causal:
             reduction="sum",
             label_smoothing=self.label_smoothing if model.training else 0.0,
         )
-        return LossTerm(total, self.count(batch))
+        count = self.count(batch)
+        if isinstance(model, Stack) and (balance := model.balance_loss()) is not None:
+            total = total + count * model.config.router_loss * balance
+        return LossTerm(total, count)

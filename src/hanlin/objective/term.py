@@ -6,10 +6,9 @@ Under this rule alone the gradient does not depend on how a batch is split, pack
 from dataclasses import dataclass
 from typing import Protocol
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from hanlin.batches.pack import Batch
-from hanlin.model.decoder import Decoder
 
 
 @dataclass(frozen=True)
@@ -26,5 +25,5 @@ class Objective(Protocol):
     def count(self, batch: Batch) -> int:
         """How many predictions of `batch` enter the loss; known before any forward pass."""
 
-    def loss(self, model: Decoder, batch: Batch) -> LossTerm:
+    def loss(self, model: nn.Module, batch: Batch) -> LossTerm:
         """The summed loss of `batch`."""

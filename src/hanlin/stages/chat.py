@@ -59,7 +59,7 @@ def _turn(model: LanguageModel, messages: list[Message], parameters: dict[str, o
             )
         answer, tokens = _print_stream(model.stream_chat(messages, **parameters))
     except HanlinError as error:
-        console.print(str(error), style="red", markup=False)
+        console.print(str(error), style="red", markup=False, soft_wrap=True)
         return messages[:-1]
     speed = tokens / max(1e-9, time.perf_counter() - start)
     console.print(

@@ -81,13 +81,18 @@ def _examine(recipe: Recipe, folder: Path) -> None:
     model = load(places.model, recipe.pretrain.device)
     check_prompts(model, config)
     ngram = train_ngram(store.documents("train"), store.vocab_size, store.begin_id, config)
-    texts = (document.text for document in read_documents(places.corpus, config.split))
-    documents = [HeldOut(text, ids) for ids, text in zip(store.documents(config.split), texts, strict=True)]
     scorer = decoder_scorer(model.engine.model, model.engine.compute, store.begin_id)
-    write_results(folder / "results.json", examine(scorer, ngram, documents, config))
+    write_results(folder / "results.json", examine(scorer, ngram, held_out(recipe, store), config))
     samples = write_samples(model, config)
     lines = [sample.model_dump_json() for sample in samples]
     write_text(folder / "samples.jsonl", "".join(f"{line}\n" for line in lines))
+
+
+def held_out(recipe: Recipe, store: TokenStore) -> list[HeldOut]:
+    """The documents of the split that is examined, each with its ids."""
+    split = recipe.evaluate.split
+    texts = (document.text for document in read_documents(recipe.places.corpus, split))
+    return [HeldOut(text, ids) for ids, text in zip(store.documents(split), texts, strict=True)]
 
 
 def read_samples(folder: Path) -> list[Sample]:

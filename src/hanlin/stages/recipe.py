@@ -10,6 +10,7 @@ from hanlin.base.config import Settings, read_settings
 from hanlin.checkpoint.defaults import GenerationDefaults
 from hanlin.corpus.config import CorpusConfig, FilesSource
 from hanlin.evaluate.config import EvaluateConfig
+from hanlin.evaluate.ladder import LadderConfig
 from hanlin.model.config import CoreConfig
 from hanlin.tokenizer.config import TokenizerConfig
 from hanlin.trainer.config import PretrainConfig
@@ -38,6 +39,8 @@ class Recipe(Settings):
     """Generation defaults that travel with the model."""
     evaluate: EvaluateConfig = EvaluateConfig()
     """How it is examined."""
+    ladder: LadderConfig = LadderConfig()
+    """What `hanlin ladder` holds it against, and under which budget."""
 
     @model_validator(mode="after")
     def _reads_nothing_of_its_own(self) -> Self:
@@ -76,6 +79,7 @@ class Places:
         self.model = folder / "pretrain" / "model"
         self.evaluate = folder / "evaluate"
         self.report = folder / "report.html"
+        self.ladder = folder / "ladder"
 
 
 def read_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:

@@ -11,8 +11,7 @@ from hanlin.base.device import Compute
 from hanlin.base.interrupt import interruptible
 from hanlin.base.progress import progress_bar
 from hanlin.base.sinks import MetricSink
-from hanlin.batches.loader import Loader
-from hanlin.model.count import training_flops_per_token
+from hanlin.batches.loader import Rows
 from hanlin.objective.term import Objective
 from hanlin.trainer.config import PretrainConfig
 from hanlin.trainer.optimizer import set_rate
@@ -27,27 +26,29 @@ Ending = Literal["finished", "early stop", "interrupted"]
 def train(
     state: TrainState,
     objective: Objective,
-    rows: Loader,
-    held_out: Loader,
+    rows: Rows,
+    held_out: Rows,
     config: PretrainConfig,
     compute: Compute,
     *,
     save: Callable[[TrainState], None],
     sinks: Sequence[MetricSink],
-    peak_flops: float,
+    peak_rate: float,
+    title: str = "pretrain",
 ) -> Ending:
     """Train from wherever `state` stands to `config.steps`, validating and saving on the way.
 
     `save` is called with the state on its cadence, at each new best, at the end and when interrupted.
+    `peak_rate`: tokens a second at which training would run at the full speed of this machine's matrix products.
     Raises `TrainingError` at a step that is not finite (no weight changed by it), `DiskError` from `save`.
     """
     if _is_exhausted(state, config):  # it had stopped early, and was killed before it was finished
         return "early stop"
     model = state.model.train()
     stream = rows.stream(state.loader)
-    meter = _Meter(state, rows.length, peak_flops)
+    meter = _Meter(state, peak_rate)
     with interruptible() as interrupt, progress_bar() as bar:
-        task = bar.add_task("pretrain", total=config.steps, completed=state.step, detail="")
+        task = bar.add_task(title, total=config.steps, completed=state.step, detail="")
         while state.step < config.steps:
             batch, loader = next(stream)
             share = rate_share(state.step, config)
@@ -120,8 +121,7 @@ class _Meter:
     """Mean loss and speed since the last line of metrics."""
 
     state: TrainState
-    length: int
-    peak_flops: float
+    peak_rate: float
     loss: float = 0.0
     steps: int = 0
     norm: float = 0.0
@@ -144,14 +144,13 @@ class _Meter:
     def read(self, state: TrainState, share: float) -> dict[str, float]:
         """The metrics since the last reading."""
         speed = (state.tokens - self._tokens) / max(1e-9, time.perf_counter() - self._start)
-        flops = speed * training_flops_per_token(state.model.config, self.length)
         metrics = {
             "loss": self.loss / self.steps,
             "gradient_norm": self.norm,
             "rate_share": share,
             "tokens": state.tokens,
             "tokens_per_second": speed,
-            "peak_share": flops / self.peak_flops,
+            "peak_share": speed / self.peak_rate,
             "skipped": state.skipped,
         }
         self.loss, self.norm, self.steps = 0.0, 0.0, 0

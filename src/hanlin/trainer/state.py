@@ -3,12 +3,11 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from hanlin.base.seeds import capture_random_state, restore_random_state
 from hanlin.batches.loader import LoaderState
-from hanlin.model.decoder import Decoder
 from hanlin.trainer.optimizer import load_optimizer_tensors, optimizer_tensors
 
 
@@ -16,7 +15,7 @@ from hanlin.trainer.optimizer import load_optimizer_tensors, optimizer_tensors
 class TrainState:
     """Weights, optimizers, and how far the run has come. Random generators are taken when it is saved."""
 
-    model: Decoder
+    model: nn.Module
     optimizers: list[Optimizer]
     step: int = 0
     tokens: int = 0

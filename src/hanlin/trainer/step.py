@@ -5,13 +5,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+from torch import nn
 from torch.optim import Optimizer
 
 from hanlin.base.device import Compute
 from hanlin.base.errors import TrainingError
 from hanlin.base.language import Text
 from hanlin.batches.pack import Batch
-from hanlin.model.decoder import Decoder
 from hanlin.objective.term import Objective
 
 
@@ -25,7 +25,7 @@ class StepResult:
 
 
 def training_step(
-    model: Decoder,
+    model: nn.Module,
     objective: Objective,
     optimizers: Sequence[Optimizer],
     batch: Batch,
@@ -58,7 +58,7 @@ def training_step(
     return StepResult(loss, norm, finite)
 
 
-def _not_finite(model: Decoder, loss: float) -> TrainingError:
+def _not_finite(model: nn.Module, loss: float) -> TrainingError:
     where = next(
         (n for n, p in model.named_parameters() if p.grad is not None and not p.grad.isfinite().all()),
         "the loss",

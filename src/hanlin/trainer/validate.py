@@ -3,18 +3,18 @@
 import math
 
 import torch
+from torch import nn
 
 from hanlin.base.device import Compute
 from hanlin.base.errors import TrainingError
 from hanlin.base.language import Text
-from hanlin.batches.loader import Loader
-from hanlin.model.decoder import Decoder
+from hanlin.batches.loader import Rows
 from hanlin.objective.term import Objective
 
 
 @torch.no_grad()
 def validation_loss(
-    model: Decoder, objective: Objective, rows: Loader, limit: int, compute: Compute
+    model: nn.Module, objective: Objective, rows: Rows, limit: int, compute: Compute
 ) -> float:
     """Sum of losses over sum of counts, over the first `limit` rows in order; same rows each time."""
     was_training = model.training
