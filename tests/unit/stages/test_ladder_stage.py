@@ -128,9 +128,9 @@ def test_ctrl_c_keeps_finished_rungs(tmp_path: Path) -> None:
     """The n-gram model is finished, then the interrupt comes into a training that would not end for days."""
     recipe = make_recipe(tmp_path, "ladder.rungs=[n-gram,rnn]", "ladder.tokens=1000000000")
     finished = rung_folder(recipe, "n-gram")
+    usual = signal.getsignal(signal.SIGINT)  # another one when the loop of the next rung has begun
 
     def interrupt() -> None:
-        usual = signal.default_int_handler  # until the loop of the next rung has begun
         while not finished.exists() or signal.getsignal(signal.SIGINT) is usual:
             time.sleep(0.01)
         os.kill(os.getpid(), signal.SIGINT)
