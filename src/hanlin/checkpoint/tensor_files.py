@@ -19,7 +19,7 @@ from hanlin.base.language import Text
 NAME = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 
-_PIECE_BYTES = 4 * 2**20
+_PIECE_BYTES = 2**20
 _READ_SHARE = 1 / 50
 """So much of a file is read through one mapping: opening another one costs reading the file's header."""
 

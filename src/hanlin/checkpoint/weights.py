@@ -125,11 +125,25 @@ def _fill(entry: Entry, parameters: list[nn.Parameter], tensors: "TensorSource",
             place[start : start + len(piece)].copy_(piece)
             start += len(piece)
     else:
-        values = entry.divide(
-            torch.cat(list(tensors.pieces(name))), [parameter.shape for parameter in parameters]
-        )
-        for parameter, value in zip(parameters, values, strict=True):
-            parameter.copy_(value)
+        _fill_parts(entry, parameters, tensors.pieces(name))
+
+
+def _fill_parts(entry: Entry, parameters: list[nn.Parameter], pieces: Iterator[Tensor]) -> None:
+    """Each parameter takes its rows of every piece, of the turned piece where it is stored transposed."""
+    if entry.layout == "row":
+        pieces = (piece.squeeze(0) for piece in pieces)
+    start = 0
+    for piece in pieces:
+        first = 0
+        for parameter in parameters:
+            if entry.layout == "transposed":
+                parameter.t()[start : start + len(piece)].copy_(piece[:, first : first + len(parameter)])
+            else:
+                low = max(start, first)
+                high = max(low, min(start + len(piece), first + len(parameter)))
+                parameter[low - first : high - first].copy_(piece[low - start : high - start])
+            first += len(parameter)
+        start += len(piece)
 
 
 def _check_dtype(name: str, dtype: torch.dtype, where: str) -> None:

@@ -15,8 +15,9 @@ from hanlin.base.errors import CheckpointError
 from hanlin.base.files import atomic_folder
 from hanlin.checkpoint.families.gpt2 import GPT2
 from hanlin.checkpoint.families.llama import LLAMA
+from hanlin.checkpoint.keys import Entry
 from hanlin.checkpoint.tensor_files import TensorFiles
-from hanlin.checkpoint.weights import check_size, read_weights, write_weights
+from hanlin.checkpoint.weights import _fill_parts, check_size, read_weights, write_weights
 from hanlin.model.assemble import build_empty
 from hanlin.model.config import CoreConfig
 from hanlin.model.decoder import Decoder
@@ -68,6 +69,17 @@ def test_a_large_tensor_arrives_whole_though_it_comes_in_pieces(tmp_path, monkey
     again = opened(tmp_path, model.config)
     for parameter, other in zip(model.parameters(), again.parameters(), strict=True):
         assert torch.equal(parameter.float(), other)
+
+
+@pytest.mark.parametrize("layout", ["same", "transposed"])
+@pytest.mark.parametrize("size", [1, 4, 9, 40])
+def test_a_fused_tensor_is_divided_wherever_its_pieces_end(layout, size):
+    whole = torch.randn(23, 5)
+    stored = whole.t() if layout == "transposed" else whole
+    parts = [torch.nn.Parameter(torch.zeros(rows, 5)) for rows in (7, 3, 13)]
+    with torch.no_grad():
+        _fill_parts(Entry("qkv", ("q", "k", "v"), layout), parts, iter(torch.split(stored, size)))
+    assert torch.equal(torch.cat(parts), whole)
 
 
 @pytest.mark.parametrize("style", FAMILIES)
@@ -170,7 +182,7 @@ import json, sys
 import torch
 from pathlib import Path
 from hanlin.checkpoint.recognize import FAMILIES
-from hanlin.checkpoint.weights import read_weights
+from hanlin.checkpoint.weights import _fill_parts, read_weights
 from hanlin.model.assemble import build_empty
 from hanlin.model.config import CoreConfig
 
@@ -189,7 +201,7 @@ assert "sympy" not in sys.modules  # an outline must not load torch's compiler: 
 print((status("VmHWM") - before) / sum(parameter.nbytes for parameter in model.parameters()))
 """
 
-BIG = {"vocab_size": 30_000, "width": 512, "layers": 6, "heads": 8, "ffn_width": 2048, "window": 64}
+BIG = {"vocab_size": 60_000, "width": 512, "layers": 12, "heads": 8, "ffn_width": 2048, "window": 64}
 
 
 @pytest.mark.parametrize(
