@@ -10,11 +10,12 @@ from side_by_side import compare
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from hanlin.base.device import choose_compute
-from hanlin.batches.pack import Batch
+from hanlin.batches.batch import Batch
 from hanlin.model.config import CoreConfig
 from hanlin.model.decoder import Decoder
 from hanlin.objective.causal import Causal
 from hanlin.trainer.config import PretrainConfig
+from hanlin.trainer.learner import Learner
 from hanlin.trainer.optimizer import build_optimizers
 from hanlin.trainer.step import training_step
 
@@ -42,7 +43,14 @@ def our_steps(core: CoreConfig, tokens: torch.Tensor):  # type: ignore[no-untype
         start = time.perf_counter()
         for _ in range(STEPS):
             training_step(
-                model, Causal(), optimizers, batch, compute, micro_rows=ROWS, clip=1.0, on_nonfinite="stop"
+                Learner(model),
+                Causal(),
+                optimizers,
+                batch,
+                compute,
+                micro_rows=ROWS,
+                clip=1.0,
+                on_nonfinite="stop",
             )
         return STEPS * ROWS * LENGTH / (time.perf_counter() - start)
 

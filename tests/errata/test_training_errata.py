@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 
 from hanlin.base.device import Compute
-from hanlin.batches.masking import IGNORE, Masking
-from hanlin.batches.pack import Batch
+from hanlin.batches.batch import IGNORE, Batch
+from hanlin.batches.masking import Masking
 from hanlin.corpus.function_words import FunctionWords
 from hanlin.evaluate.perplexity import HeldOut, score
 from hanlin.model.config import CoreConfig
@@ -17,6 +17,7 @@ from hanlin.model.decoder import Decoder
 from hanlin.model.encoder import Encoder
 from hanlin.objective.causal import Causal
 from hanlin.trainer.config import PretrainConfig
+from hanlin.trainer.learner import Learner
 from hanlin.trainer.optimizer import build_optimizers
 from hanlin.trainer.step import training_step
 
@@ -72,10 +73,10 @@ def test_e04_a_step_goes_down_hill():
 
     def loss():
         with torch.no_grad():
-            return float(Causal().loss(model, rows).sum)
+            return float(Causal().loss(model, rows))
 
     def step(sign):
-        Causal().loss(model, rows).sum.backward()
+        Causal().loss(model, rows).backward()
         with torch.no_grad():
             for parameter in model.parameters():
                 parameter.add_(sign * 1e-3 * parameter.grad)
@@ -87,7 +88,9 @@ def test_e04_a_step_goes_down_hill():
     step(-1)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.02)
     before = loss()
-    training_step(model, Causal(), [optimizer], rows, CPU, micro_rows=2, clip=1e9, on_nonfinite="stop")
+    training_step(
+        Learner(model), Causal(), [optimizer], rows, CPU, micro_rows=2, clip=1e9, on_nonfinite="stop"
+    )
     assert loss() < before
 
 
@@ -99,11 +102,13 @@ def test_e14_the_loss_sums_over_classes_and_averages_over_counted_tokens():
         counted = rows.targets_BT != -100
         one_hot = F.one_hot(rows.targets_BT.clamp(min=0), 20)
         by_hand = -(one_hot * probabilities.log()).sum(-1)[counted]
-        assert term.count == int(counted.sum()) < counted.numel()
-        assert float(term.sum) == pytest.approx(float(by_hand.sum()), rel=1e-5)
+        assert Causal().count(rows) == int(counted.sum()) < counted.numel()
+        assert float(term) == pytest.approx(float(by_hand.sum()), rel=1e-5)
         padded = Batch(F.pad(rows.tokens_BT, (0, 4)), F.pad(rows.targets_BT, (0, 4), value=-100))
         again = Causal().loss(model, padded)
-        assert float(again.sum) / again.count == pytest.approx(float(term.sum) / term.count, rel=1e-6)
+        assert float(again) / Causal().count(padded) == pytest.approx(
+            float(term) / Causal().count(rows), rel=1e-6
+        )
         wrong = [float(F.cross_entropy(model(b.tokens_BT).flatten(0, 1), b.targets_BT.clamp(min=0).flatten()))
                  for b in (rows, padded)]  # fmt: skip
         assert abs(wrong[0] - wrong[1]) > 1e-3  # a mean over all places changes with padding
@@ -116,7 +121,7 @@ def test_e15_accumulated_gradients_are_those_of_the_large_batch():
         total = Causal().count(rows)
         for part in [rows] if scale is None else rows.split(1):
             term = Causal().loss(model, part)
-            (term.sum / (total if scale != "mean" else term.count * rows.rows)).backward()
+            (term / (total if scale != "mean" else Causal().count(part) * rows.rows)).backward()
         gradients[name] = model.head.weight.grad.clone()
     torch.testing.assert_close(gradients["parts by count"], gradients["whole"], atol=1e-6, rtol=1e-4)
     assert (gradients["parts by mean"] - gradients["whole"]).abs().max() > 1e-4

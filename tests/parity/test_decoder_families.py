@@ -10,7 +10,7 @@ from tests.tiny import CPU, close, damage, edit, scatter
 from transformers.models.mixtral.modeling_mixtral import load_balancing_loss_func
 
 from hanlin.base.errors import CheckpointError
-from hanlin.batches.pack import Batch
+from hanlin.batches.batch import Batch
 from hanlin.checkpoint.defaults import GenerationDefaults
 from hanlin.checkpoint.folder import open_model, save_model
 from hanlin.checkpoint.recognize import FAMILIES, read_config
@@ -425,12 +425,14 @@ def test_the_balance_of_one_layer_is_theirs(theirs):
     out = model(IDS_BT, labels=IDS_BT, output_router_logits=True)
     assert out.aux_loss > 2.05  # 2 were even
     torch.testing.assert_close(decoder.balance_loss(), out.aux_loss)
-    torch.testing.assert_close(term.sum / term.count, out.loss)
-    (term.sum / term.count).backward()
+    torch.testing.assert_close(term / Causal().count(Batch(IDS_BT, targets_BT)), out.loss)
+    (term / Causal().count(Batch(IDS_BT, targets_BT))).backward()
     out.loss.backward()
     close(decoder.blocks[0].ffn.router.weight.grad, model.model.layers[0].mlp.gate.weight.grad)
     plain = Causal().loss(decoder.eval(), Batch(IDS_BT, targets_BT))
-    torch.testing.assert_close(plain.sum / plain.count, out.loss - 0.25 * out.aux_loss)
+    torch.testing.assert_close(
+        plain / Causal().count(Batch(IDS_BT, targets_BT)), out.loss - 0.25 * out.aux_loss
+    )
 
 
 @torch.no_grad()

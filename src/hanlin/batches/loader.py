@@ -1,74 +1,88 @@
-"""The resumable loader: an endless stream of (batch, state), where the state says how to go on."""
+"""The resumable loader: an endless stream of batches that only the seed and the number of rows taken decide."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 import numpy as np
+import numpy.typing as npt
 
-from hanlin.base.errors import DataError
+from hanlin.base.errors import ConfigError
 from hanlin.base.language import Text
-from hanlin.batches.pack import Batch, count_rows, pack
-from hanlin.batches.store import Ids
+from hanlin.batches.batch import Rowed
+
+RowSeed = tuple[int, int, int]
+"""Seed of the run, epoch, row: what is drawn for a row (masks, pairs) comes from a generator of its own, so that it
+does not depend on the size of a batch or on the number of processes."""
 
 
-@dataclass(frozen=True)
-class LoaderState:
-    """Where a loader stands: rows taken since the start of training, over all epochs."""
+class Examples(Protocol):
+    """Something that has rows and can make a batch of any of them."""
 
-    rows_taken: int = 0
+    def __len__(self) -> int:
+        """Number of rows."""
+
+    def batch(self, rows: npt.NDArray[np.int64], seeds: Sequence[RowSeed]) -> Rowed:
+        """The given rows; what is drawn for row i comes from `numpy.random.default_rng(seeds[i])`."""
 
 
 class Rows(Protocol):
     """Where training and validation take their batches from."""
 
-    def stream(self, state: LoaderState) -> Iterator[tuple[Batch, LoaderState]]:
-        """Endless batches from `state` on, each with the state after it."""
+    @property
+    def rows(self) -> int:
+        """Rows of one batch, over all processes."""
 
-    def once(self, limit: int | None = None) -> Iterator[Batch]:
+    def stream(self, taken: int) -> Iterator[Rowed]:
+        """Endless batches after the first `taken` rows of training."""
+
+    def once(self, limit: int | None = None) -> Iterator[Rowed]:
         """Every row once in order, at most `limit` rows: for evaluation."""
 
 
 class Loader:
-    """Batches of shuffled rows. The order of each epoch depends on the seed and the epoch alone."""
+    """Batches of shuffled rows. The order of each epoch depends on the seed and the epoch alone.
+
+    rank, ranks: of each batch, process `rank` of `ranks` makes its own equal share of the rows.
+    """
 
     def __init__(
-        self, tokens: Ids, *, rows: int, length: int, begin_id: int, separate: bool = True, seed: int = 0
+        self, examples: Examples, *, rows: int, seed: int = 0, rank: int = 0, ranks: int = 1
     ) -> None:
-        self.tokens, self.rows, self.length = tokens, rows, length
-        self.begin_id, self.separate, self.seed = begin_id, separate, seed
-        self.total_rows = count_rows(tokens, length)
-        if self.total_rows == 0:
-            raise DataError(
+        if rows % ranks:
+            raise ConfigError(
                 Text(
-                    f"The split has {len(tokens)} tokens; one row needs {length + 1}.",
-                    f"该数据集只有 {len(tokens)} 个词元，而一行需要 {length + 1} 个。",
+                    f"A batch of {rows} rows cannot be divided among {ranks} processes.",
+                    f"一个批次的 {rows} 行无法平均分给 {ranks} 个进程。",
                 ),
                 Text(
-                    "Add text to that split, or set a smaller model.window.",
-                    "请为该数据集增加文本，或减小 model.window。",
+                    f"Set batch_rows to a multiple of {ranks}.",
+                    f"请把 batch_rows 设为 {ranks} 的倍数。",
                 ),
             )
+        self.examples, self.rows, self.seed = examples, rows, seed
+        self._share = slice(rank * rows // ranks, (rank + 1) * rows // ranks)
 
-    def stream(self, state: LoaderState) -> Iterator[tuple[Batch, LoaderState]]:
-        """Endless batches from `state` on, each with the state after it."""
-        epoch, order = -1, np.empty(0, np.int64)
-        taken = state.rows_taken
+    def stream(self, taken: int) -> Iterator[Rowed]:
+        """Endless batches after the first `taken` rows of training."""
+        total, orders = len(self.examples), dict[int, npt.NDArray[np.int64]]()
         while True:
-            chosen = np.empty(self.rows, np.int64)
-            for slot in range(self.rows):
-                if (taken + slot) // self.total_rows != epoch:
-                    epoch = (taken + slot) // self.total_rows
-                    order = np.random.default_rng((self.seed, epoch)).permutation(self.total_rows)
-                chosen[slot] = order[(taken + slot) % self.total_rows]
+            places = range(taken, taken + self.rows)[self._share]
+            epochs = [place // total for place in places]
+            for epoch in set(epochs) - orders.keys():
+                orders[epoch] = np.random.default_rng((self.seed, epoch)).permutation(total)
+            orders = {epoch: order for epoch, order in orders.items() if epoch >= epochs[0]}
+            rows = np.array([orders[place // total][place % total] for place in places])
+            yield self._batch(rows, epochs)
             taken += self.rows
-            yield self._pack(chosen), LoaderState(taken)
 
-    def once(self, limit: int | None = None) -> Iterator[Batch]:
-        """Every row once in order, at most `limit` rows: for evaluation."""
-        stop = self.total_rows if limit is None else min(limit, self.total_rows)
+    def once(self, limit: int | None = None) -> Iterator[Rowed]:
+        """Every row once in order, at most `limit` rows; the same draws each time."""
+        total = len(self.examples)
+        stop = total if limit is None else min(limit, total)
         for start in range(0, stop, self.rows):
-            yield self._pack(np.arange(start, min(start + self.rows, stop)))
+            rows = np.arange(start, min(start + self.rows, stop))
+            yield self._batch(rows, [0] * len(rows))
 
-    def _pack(self, rows: "np.ndarray[tuple[int], np.dtype[np.int64]]") -> Batch:
-        return pack(self.tokens, rows, self.length, self.begin_id, self.separate)
+    def _batch(self, rows: npt.NDArray[np.int64], epochs: Sequence[int]) -> Rowed:
+        seeds = [(self.seed, epoch, int(row)) for epoch, row in zip(epochs, rows, strict=True)]
+        return self.examples.batch(rows, seeds)

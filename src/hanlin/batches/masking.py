@@ -14,8 +14,7 @@ import torch
 from numpy.random import Generator
 from torch import Tensor
 
-IGNORE = -100
-"""Targets with this value do not enter the loss."""
+from hanlin.batches.batch import IGNORE
 
 
 @dataclass(frozen=True)

@@ -3,55 +3,49 @@
 B rows, T row length.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
 
+from hanlin.base.errors import DataError
+from hanlin.base.language import Text
+from hanlin.batches.batch import Batch
+from hanlin.batches.loader import RowSeed
 from hanlin.batches.store import Ids
 
 
 @dataclass(frozen=True)
-class Batch:
-    """Rows to learn from. Each has the token after it as its target.
+class PackedRows:
+    """The rows of a token stream, each with the token after every place as its target."""
 
-    tokens_BT, targets_BT: ids, int64. positions_BT: place in the document (or row, for a document that began
-    in an earlier row). documents_BT: number of the document within its row. The last two are None where
-    no document begins inside any row, or where documents are not kept apart.
-    """
+    tokens: Ids
+    length: int
+    begin_id: int
+    separate: bool = True
+    """Whether documents are kept apart and positions restart at each."""
 
-    tokens_BT: Tensor
-    targets_BT: Tensor
-    positions_BT: Tensor | None = None
-    documents_BT: Tensor | None = None
+    def __post_init__(self) -> None:
+        if not len(self):
+            raise DataError(
+                Text(
+                    f"The split has {len(self.tokens)} tokens; one row needs {self.length + 1}.",
+                    f"该数据集只有 {len(self.tokens)} 个词元，而一行需要 {self.length + 1} 个。",
+                ),
+                Text(
+                    "Add text to that split, or set a smaller model.window.",
+                    "请为该数据集增加文本，或减小 model.window。",
+                ),
+            )
 
-    @property
-    def rows(self) -> int:
-        """Number of rows."""
-        return self.tokens_BT.shape[0]
+    def __len__(self) -> int:
+        return count_rows(self.tokens, self.length)
 
-    def split(self, rows: int) -> list["Batch"]:
-        """The same rows in pieces of at most `rows`."""
-        return [self._slice(slice(start, start + rows)) for start in range(0, self.rows, rows)]
-
-    def to(self, device: torch.device) -> "Batch":
-        """The same on another device."""
-        return Batch(
-            self.tokens_BT.to(device),
-            self.targets_BT.to(device),
-            None if self.positions_BT is None else self.positions_BT.to(device),
-            None if self.documents_BT is None else self.documents_BT.to(device),
-        )
-
-    def _slice(self, part: slice) -> "Batch":
-        return Batch(
-            self.tokens_BT[part],
-            self.targets_BT[part],
-            None if self.positions_BT is None else self.positions_BT[part],
-            None if self.documents_BT is None else self.documents_BT[part],
-        )
+    def batch(self, rows: npt.NDArray[np.int64], seeds: Sequence[RowSeed]) -> Batch:
+        """The given rows; nothing about them is drawn."""
+        return pack(self.tokens, rows, self.length, self.begin_id, self.separate)
 
 
 def count_rows(tokens: Ids, T: int) -> int:

@@ -4,7 +4,9 @@ Every document is written as begin token + its ids, and one last begin token clo
 token can not come from text, so it alone marks the boundaries; predicting it means "the document ends".
 """
 
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Sequence
+from fnmatch import fnmatchcase
 from itertools import islice, pairwise
 from pathlib import Path
 
@@ -59,16 +61,25 @@ def _encode_split(
     corpus: Path, tokenizer: Tokenizer, split: Split, path: Path, dtype: type[np.uint16] | type[np.uint32]
 ) -> dict[str, int]:
     documents = tokens = size = 0
+    sources = list[tuple[str, int]]()
     with open(path, "wb") as file:
         stream = track(read_documents(corpus, split), f"tokens ({split})", count_documents(corpus, split))
-        while some := [document.text for document in islice(stream, _DOCUMENTS_AT_ONCE)]:
-            for ids in tokenizer.encode_batch(some):
+        while some := list(islice(stream, _DOCUMENTS_AT_ONCE)):
+            for document, ids in zip(some, tokenizer.encode_batch([one.text for one in some]), strict=True):
+                if not sources or sources[-1][0] != document.source:
+                    sources.append((document.source, tokens))
                 file.write(np.array([tokenizer.eos_id, *ids], dtype).tobytes())
                 tokens += len(ids) + 1
             documents += len(some)
-            size += sum(len(text.encode()) for text in some)
+            size += sum(len(document.text.encode()) for document in some)
         file.write(np.array([tokenizer.eos_id], dtype).tobytes())
+    _sources_file(path.parent, split).write_text(json.dumps(sources, ensure_ascii=False) + "\n", "utf-8")
     return {"documents": documents, "tokens": tokens, "bytes": size}
+
+
+def _sources_file(folder: Path, split: Split) -> Path:
+    """Each run of documents of one source: its name, and the place of its first token."""
+    return folder / f"{split}.sources.json"
 
 
 class TokenStore:
@@ -90,8 +101,12 @@ class TokenStore:
         """Check all checksums; raise `CheckpointError` if a file is damaged."""
         verify_files(self.folder, self.manifest)
 
-    def tokens(self, split: Split) -> Ids:
-        """All ids of a split, memory-mapped: begin, document, begin, document, ..., begin."""
+    def tokens(self, split: Split, sources: Sequence[str] = ()) -> Ids:
+        """All ids of a split, memory-mapped: begin, document, begin, document, ..., begin.
+
+        sources: patterns such as `*poems*`; only documents of sources that match one, in memory. Raises `DataError`
+        for a pattern that matches none.
+        """
         path = self.folder / f"{split}.bin"
         expected = (self.manifest.report[split]["tokens"] + 1) * self._dtype.itemsize
         if not path.is_file() or path.stat().st_size != expected:
@@ -102,7 +117,32 @@ class TokenStore:
                     "请删除该目录后重新运行以重新编码语料。",
                 ),
             )
-        return np.memmap(path, self._dtype, "r")
+        tokens: Ids = np.memmap(path, self._dtype, "r")
+        return self._of_sources(tokens, split, sources) if sources else tokens
+
+    def _of_sources(self, tokens: Ids, split: Split, patterns: Sequence[str]) -> Ids:
+        path = _sources_file(self.folder, split)
+        if not path.is_file():
+            raise CheckpointError(
+                Text(f"{self.folder} does not say which source its tokens come from.", f"{self.folder} 没有记录词元的来源。"),
+                Text("Delete the folder and run again to encode the corpus anew.", "请删除该目录后重新运行以重新编码语料。"),
+            )  # fmt: skip
+        runs = json.loads(path.read_text("utf-8"))
+        stops = [start for _, start in runs[1:]] + [len(tokens) - 1]
+        for pattern in patterns:
+            if not any(fnmatchcase(name, pattern) for name, _ in runs):
+                names = ", ".join(sorted({name for name, _ in runs})[:8])
+                raise DataError(
+                    Text(f"No document of the split {split} comes from a source like '{pattern}'.",
+                         f"{split} 部分没有来自“{pattern}”的文档。"),
+                    Text(f"The sources are: {names} ...", f"已有来源：{names}……"),
+                )  # fmt: skip
+        chosen = [
+            tokens[start:stop]
+            for (name, start), stop in zip(runs, stops, strict=True)
+            if any(fnmatchcase(name, pattern) for pattern in patterns)
+        ]
+        return np.concatenate([*chosen, tokens[-1:]])
 
     def documents(self, split: Split) -> Iterator[Ids]:
         """The ids of each document, without begin tokens."""

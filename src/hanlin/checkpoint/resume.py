@@ -18,7 +18,7 @@ from hanlin.base.progress import console
 from hanlin.checkpoint.defaults import GenerationDefaults
 from hanlin.checkpoint.folder import write_model_files
 from hanlin.checkpoint.tensor_files import save_tensors
-from hanlin.model.decoder import Decoder
+from hanlin.model.assemble import Model
 from hanlin.tokenizer.tokenizer import Tokenizer
 
 KIND = "checkpoint"
@@ -26,7 +26,7 @@ KIND = "checkpoint"
 
 def save_checkpoint(
     folder: Path,
-    model: Decoder,
+    model: Model,
     tokenizer: Tokenizer,
     tensors: Mapping[str, Tensor],
     values: dict[str, Any],

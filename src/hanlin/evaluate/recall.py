@@ -19,10 +19,8 @@ from numpy.typing import NDArray
 from torch import nn
 
 from hanlin.base.device import Compute
-from hanlin.batches.loader import LoaderState
-from hanlin.batches.pack import Batch
+from hanlin.batches.batch import IGNORE, Batch
 from hanlin.model.classical.ngram import NGramModel
-from hanlin.objective.causal import IGNORE
 
 Ids = NDArray[np.int64]
 
@@ -50,11 +48,10 @@ class RecallRows:
         """Tokens of a row."""
         return _LEAD + max(self.distances) + 3
 
-    def stream(self, state: LoaderState) -> Iterator[tuple[Batch, LoaderState]]:
-        """Endless batches from `state` on, each with the state after it."""
-        taken = state.rows_taken
+    def stream(self, taken: int) -> Iterator[Batch]:
+        """Endless batches after the first `taken` rows."""
         while True:
-            yield self.draw(self.rows, taken)[0], LoaderState(taken + self.rows)
+            yield self.draw(self.rows, taken)[0]
             taken += self.rows
 
     def once(self, limit: int | None = None) -> Iterator[Batch]:

@@ -4,17 +4,14 @@ B batch, T time, N = B x T, V vocabulary.
 """
 
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 
-from hanlin.batches.pack import Batch
+from hanlin.batches.batch import IGNORE, Batch
 from hanlin.model.stack import Stack
-from hanlin.objective.term import LossTerm
-
-IGNORE = -100
-"""Targets with this value do not enter the loss."""
+from hanlin.objective.term import Objective
 
 
-class Causal:
+class Causal(Objective):
     """Predict each next token; every target but `IGNORE` counts once.
 
     While training with label smoothing s, a target's probability is 1 - s and the vocabulary shares s (arXiv 1512.00567,
@@ -29,7 +26,7 @@ class Causal:
         """Number of targets that count."""
         return int((batch.targets_BT != IGNORE).sum())
 
-    def loss(self, model: nn.Module, batch: Batch) -> LossTerm:
+    def loss(self, model: nn.Module, batch: Batch) -> Tensor:
         """Cross-entropy, and a mixture's balance while training, summed over counted targets, in float32 nats."""
         logits_BTV = model(batch.tokens_BT, batch.positions_BT, batch.documents_BT)
         total = F.cross_entropy(
@@ -39,7 +36,6 @@ class Causal:
             reduction="sum",
             label_smoothing=self.label_smoothing if model.training else 0.0,
         )
-        count = self.count(batch)
         if isinstance(model, Stack) and (balance := model.balance_loss()) is not None:
-            total = total + count * model.config.router_loss * balance
-        return LossTerm(total, count)
+            total = total + (batch.targets_BT != IGNORE).sum() * model.config.router_loss * balance
+        return total

@@ -1,29 +1,32 @@
-"""`LossTerm` and the one reduction rule: sums are added up, and divided once by the global count.
+"""`Objective` and the one reduction rule: sums are added up, and divided once by the global count.
 
-Under this rule alone the gradient does not depend on how a batch is split, packed or padded.
+Under this rule alone the gradient does not depend on how a batch is split, packed, padded, or shared out
+among processes.
 """
 
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Mapping
+from typing import Any, Protocol
 
 from torch import Tensor, nn
 
-from hanlin.batches.pack import Batch
-
-
-@dataclass(frozen=True)
-class LossTerm:
-    """`sum`: scalar tensor, the loss summed over counted tokens, in nats. `count`: how many there were."""
-
-    sum: Tensor
-    count: int
+Ratio = tuple[float, int]
+"""A sum, and over how many it is to be divided."""
 
 
 class Objective(Protocol):
-    """What a training step minimises."""
+    """What a training step minimises. An objective says which batches it takes.
 
-    def count(self, batch: Batch) -> int:
+    whole_batch: its loss compares the rows of a batch with each other, so that they cannot be split.
+    """
+
+    whole_batch: bool = False
+
+    def count(self, batch: Any) -> int:
         """How many predictions of `batch` enter the loss; known before any forward pass."""
 
-    def loss(self, model: nn.Module, batch: Batch) -> LossTerm:
-        """The summed loss of `batch`."""
+    def loss(self, model: nn.Module, batch: Any) -> Tensor:
+        """The loss summed over those predictions: a scalar, float32, in nats."""
+
+    def examine(self, model: nn.Module, batch: Any) -> Mapping[str, Ratio]:
+        """What validation reports: the loss, and with some objectives how often the model is right."""
+        return {"loss": (float(self.loss(model, batch)), self.count(batch))}

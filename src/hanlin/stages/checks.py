@@ -5,20 +5,14 @@ from pathlib import Path
 from hanlin.base.errors import ConfigError
 from hanlin.base.language import Text
 from hanlin.stages.corpus import current_corpus
+from hanlin.stages.objectives import objective_configs
 from hanlin.stages.recipe import Recipe
 from hanlin.stages.tokenizer import current_tokenizer
 
 
 def check_trainable(recipe: Recipe) -> None:
-    """Raise `ConfigError` for a model that cannot be pre-trained: only causal language models can."""
-    model = recipe.model
-    if model.assembly != "decoder" or model.head != "lm":
-        raise ConfigError(
-            Text(f"model: pre-training makes causal language models only; this is one of assembly {model.assembly}, head {model.head}.",
-                 f"model：预训练目前只能得到因果语言模型；此处是 assembly {model.assembly}、head {model.head}。"),
-            Text("Choose model.style=llama or model.style=gpt2, without another assembly or head.",
-                 "请选用 model.style=llama 或 model.style=gpt2，且不要另设 assembly 或 head。"),
-        )  # fmt: skip
+    """Raise `ConfigError` for an objective that does not fit the model."""
+    objective_configs(recipe)
 
 
 def check_splits(recipe: Recipe) -> None:

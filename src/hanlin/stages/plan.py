@@ -1,7 +1,9 @@
 """`hanlin plan`: what a recipe will take on this machine, before anything is trained."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
+import numpy as np
 import psutil
 import torch
 
@@ -9,11 +11,12 @@ from hanlin.base.device import choose_compute, measure_peak_flops
 from hanlin.base.errors import CheckpointError, ConfigError
 from hanlin.base.language import Text
 from hanlin.base.memory import memory_errors
-from hanlin.batches.store import TokenStore
+from hanlin.base.records import Split
+from hanlin.batches.store import Ids, TokenStore
 from hanlin.model import count
 from hanlin.model.config import CoreConfig
-from hanlin.objective.causal import Causal
 from hanlin.stages.checks import check_trainable
+from hanlin.stages.objectives import build_mixture
 from hanlin.stages.pretrain import model_config
 from hanlin.stages.recipe import Recipe
 from hanlin.trainer.config import PretrainConfig
@@ -66,7 +69,9 @@ def make_plan(recipe: Recipe) -> Plan:
     _require_room(core, config, machine)
     peak = measure_peak_flops(compute)
     with torch.random.fork_rng(), memory_errors():
-        trial = run_trial(core, Causal(), config, compute)
+        planned = recipe.model_copy(update={"model": core})
+        mixture = build_mixture(planned, _RandomTokens(core.vocab_size, core.window), ("train", "train"))
+        trial = run_trial(core, mixture, config, compute)
     step_tokens = config.batch_rows * core.window
     flops = count.training_flops_per_token(core, core.window)
     parts = {
@@ -158,3 +163,18 @@ def _store(recipe: Recipe) -> TokenStore | None:
         return TokenStore(recipe.places.tokens)
     except CheckpointError:
         return None
+
+
+class _RandomTokens:
+    """Documents of half a window, so that the path for several documents a row is the one measured."""
+
+    begin_id = 0
+
+    def __init__(self, vocab_size: int, window: int) -> None:
+        self.vocab_size, self._window = vocab_size, window
+
+    def tokens(self, split: Split, sources: Sequence[str] = ()) -> Ids:
+        """Enough random ids for a few rows."""
+        ids = np.random.default_rng(0).integers(1, self.vocab_size, 64 * self._window + 1).astype(np.uint32)
+        ids[:: max(1, self._window // 2)] = self.begin_id
+        return ids

@@ -15,12 +15,10 @@ from hanlin.base.lock import locked
 from hanlin.base.manifest import NAME, Manifest, read_manifest
 from hanlin.base.memory import memory_errors
 from hanlin.base.progress import console
-from hanlin.base.records import Split
 from hanlin.base.seeds import seed_everything
 from hanlin.base.sinks import ConsoleSink, JsonlSink, MetricSink, TensorBoardSink
-from hanlin.batches.loader import Loader
 from hanlin.batches.store import TokenStore, build_store
-from hanlin.checkpoint.folder import load_model, save_model
+from hanlin.checkpoint.folder import open_model, save_model
 from hanlin.checkpoint.resume import (
     KIND,
     checkpoint_folder,
@@ -29,12 +27,13 @@ from hanlin.checkpoint.resume import (
     load_train_state,
     save_checkpoint,
 )
+from hanlin.model.assemble import Model, build_model
 from hanlin.model.config import CoreConfig
 from hanlin.model.count import training_flops_per_token
-from hanlin.model.decoder import Decoder
-from hanlin.objective.causal import Causal
+from hanlin.objective.mixture import Mixture
 from hanlin.stages.checks import check_trainable
 from hanlin.stages.current import current_manifest, differences, required_manifest
+from hanlin.stages.objectives import build_mixture, objective_configs
 from hanlin.stages.recipe import Recipe
 from hanlin.tokenizer.tokenizer import Tokenizer
 from hanlin.trainer.config import PretrainConfig
@@ -107,18 +106,6 @@ def model_config(recipe: Recipe, store: TokenStore) -> CoreConfig:
     return recipe.model.model_copy(update={"vocab_size": wanted})
 
 
-def row_loader(recipe: Recipe, store: TokenStore, split: Split, rows: int) -> Loader:
-    """Batches of `rows` rows of a split, as long as the window of the recipe's model; `DataError` if there is no row."""
-    return Loader(
-        store.tokens(split),
-        rows=rows,
-        length=recipe.model.window,
-        begin_id=store.begin_id,
-        separate=recipe.pretrain.separate_documents,
-        seed=recipe.pretrain.seed,
-    )
-
-
 class _Run:
     """One training run in its folder."""
 
@@ -131,12 +118,12 @@ class _Run:
 
     def train(self, fresh: bool) -> Manifest:
         """Train to the end and write the model; see `run_pretrain`. Nothing is deleted for a run that cannot begin."""
-        rows, held_out = self._rows()
+        mixture = build_mixture(self.recipe, self.store)
         if fresh:
             shutil.rmtree(self.folder, ignore_errors=True)
-        state = self._state()
+        state = self._state(mixture)
         with memory_errors():
-            ending = self._loop(state, rows, held_out)
+            ending = self._loop(state, mixture)
         if ending == "interrupted":
             console.print(
                 str(
@@ -149,21 +136,15 @@ class _Run:
             raise Interrupted
         return self._finish(state, ending)
 
-    def _rows(self) -> tuple[Loader, Loader]:
-        return (
-            row_loader(self.recipe, self.store, "train", self.config.batch_rows),
-            row_loader(self.recipe, self.store, "valid", self.config.micro_rows or self.config.batch_rows),
-        )
-
-    def _state(self) -> TrainState:
+    def _state(self, mixture: Mixture) -> TrainState:
         """A new state, or that of the last checkpoint."""
         checkpoint = last_checkpoint(self.folder)
         if checkpoint is None:
             seed_everything(self.config.seed)
-            model = Decoder(CoreConfig.model_validate(self.identity["model"])).to(self.compute.device)
-            return TrainState(model, build_optimizers(model, self.config))
+            model = build_model(CoreConfig.model_validate(self.identity["model"])).to(self.compute.device)
+            return TrainState(model, build_optimizers(model, self.config), taken=mixture.start())
         self._check_same_run(checkpoint)
-        model, _, _ = load_model(checkpoint, self.compute)
+        model, _, _ = open_model(checkpoint, self.compute)
         state = TrainState(model, build_optimizers(model, self.config))
         state.restore(*load_train_state(checkpoint))
         console.print(str(Text(f"Going on from step {state.step}.", f"从第 {state.step} 步继续。")))
@@ -188,7 +169,7 @@ class _Run:
                 ),
             )
 
-    def _loop(self, state: TrainState, rows: Loader, held_out: Loader) -> Ending:
+    def _loop(self, state: TrainState, mixture: Mixture) -> Ending:
         core = CoreConfig.model_validate(self.identity["model"])
         flops = training_flops_per_token(core, core.window)
         peak_rate = measure_peak_flops(self.compute) / flops
@@ -200,9 +181,7 @@ class _Run:
         try:
             return train(
                 state,
-                Causal(self.config.label_smoothing),
-                rows,
-                held_out,
+                mixture,
                 self.config,
                 self.compute,
                 save=self._save,
@@ -214,7 +193,7 @@ class _Run:
                 sink.close()
 
     def _save(self, state: TrainState) -> None:
-        assert isinstance(state.model, Decoder)
+        assert isinstance(state.model, Model)
         save_checkpoint(
             checkpoint_folder(self.folder, state.step),
             state.model,
@@ -229,7 +208,7 @@ class _Run:
     def _finish(self, state: TrainState, ending: Ending) -> Manifest:
         """Write the best model and the run's manifest."""
         best = checkpoint_folder(self.folder, state.best_step)
-        model, _, _ = load_model(best, Compute(torch.device("cpu"), torch.float32))
+        model, _, _ = open_model(best, Compute(torch.device("cpu"), torch.float32))
         report = {
             "ending": ending,
             "steps": state.step,
@@ -237,7 +216,7 @@ class _Run:
             "best_step": state.best_step,
             "best_valid_loss": state.best_loss,
             "skipped_steps": state.skipped,
-            "objective": "causal",
+            "objective": [config.kind for config in objective_configs(self.recipe)],
         }
         lineage = {**self.inputs, "checkpoint": read_manifest(best, KIND).fingerprint}
         save_model(self.recipe.places.model, model, self.tokenizer, self.recipe.generation, lineage, report)

@@ -19,7 +19,7 @@ from hanlin.base.memory import PeakMemory, memory_errors, release_freed_memory, 
 from hanlin.base.progress import console
 from hanlin.base.seeds import seed_everything
 from hanlin.base.sinks import Metrics
-from hanlin.batches.loader import LoaderState, Rows
+from hanlin.batches.loader import Rows
 from hanlin.batches.store import TokenStore
 from hanlin.evaluate import recall
 from hanlin.evaluate.examine import figures_of, train_ngram
@@ -28,10 +28,13 @@ from hanlin.evaluate.ladder import Cost, DocumentScores, Rung, RungName
 from hanlin.evaluate.perplexity import HeldOut, Scorer, score, uniform
 from hanlin.evaluate.scorers import decoder_scorer, ngram_scorer
 from hanlin.objective.causal import Causal
+from hanlin.objective.mixture import Mixture, Part
 from hanlin.stages.networks import Network, NetworkConfig, build_network, count_parameters, network_config
-from hanlin.stages.pretrain import model_config, row_loader
+from hanlin.stages.objectives import build_mixture
+from hanlin.stages.pretrain import model_config
 from hanlin.stages.recipe import Recipe
 from hanlin.trainer.config import PretrainConfig
+from hanlin.trainer.learner import Learner
 from hanlin.trainer.loop import train
 from hanlin.trainer.optimizer import build_optimizers
 from hanlin.trainer.state import TrainState
@@ -98,8 +101,8 @@ class Climb:
 
     def _network(self, name: RungName) -> Rung:
         config = network_config(name, self.core, self.recipe.ladder)
-        rows = row_loader(self.recipe, self.store, "train", self.recipe.pretrain.batch_rows)
-        valid = row_loader(self.recipe, self.store, "valid", self.recipe.pretrain.batch_rows)
+        (part,) = build_mixture(self.recipe, self.store).parts
+        rows, valid = part.train, part.held_out
         steps = self._steps(config, rows)
         losses = _Losses()
         with _measured(self.compute.device) as cost:
@@ -124,10 +127,10 @@ class Climb:
         model = build_network(config).to(self.compute.device)
         optimizers = build_optimizers(model, pretrain)
         seconds = []
-        for batch, _ in islice(rows.stream(LoaderState()), 1 + _TIMED_STEPS):
+        for batch in islice(rows.stream(0), 1 + _TIMED_STEPS):
             start = time.perf_counter()
             training_step(
-                model,
+                Learner(model),
                 Causal(),
                 optimizers,
                 batch,
@@ -160,9 +163,7 @@ class Climb:
         with memory_errors():
             ending = train(
                 TrainState(model, build_optimizers(model, settings)),
-                Causal(settings.label_smoothing),
-                rows,
-                valid,
+                Mixture([Part(title, Causal(settings.label_smoothing), rows, valid)]),
                 settings,
                 self.compute,
                 save=lambda state: None,

@@ -1,4 +1,4 @@
-"""Settings of a training run: the `pretrain:` section of a recipe."""
+"""Settings of training: of any run, and of the `pretrain:` section of a recipe."""
 
 from typing import Annotated, Literal
 
@@ -6,11 +6,12 @@ from pydantic import Field, model_validator
 
 from hanlin.base.config import Settings
 from hanlin.base.device import DeviceName, PrecisionName
+from hanlin.objective.config import ObjectiveConfig, ObjectiveName
 
 Average = Annotated[float, Field(ge=0, lt=1)]
 
 
-class PretrainConfig(Settings):
+class TrainingConfig(Settings):
     """How long, with what batches, which optimizer, how often to look, and what to do when it goes wrong."""
 
     steps: int = Field(1000, ge=1)
@@ -19,8 +20,6 @@ class PretrainConfig(Settings):
     """Rows in one optimizer step."""
     micro_rows: int | None = Field(None, ge=1)
     """Rows in one forward pass; fewer take less memory and give the same gradient. Default: batch_rows."""
-    separate_documents: bool = True
-    """Whether attention stays within a document and positions restart at each."""
     optimizer: Literal["muon", "adamw"] = "muon"
     """Muon for the matrices of the blocks and AdamW for the rest, or AdamW for all."""
     learning_rate: float = Field(3e-3, gt=0)
@@ -67,9 +66,28 @@ class PretrainConfig(Settings):
     """Whether to write TensorBoard files beside metrics.jsonl."""
 
     @model_validator(mode="after")
-    def _consistent(self) -> "PretrainConfig":
+    def _consistent(self) -> "TrainingConfig":
         if self.micro_rows is not None and self.micro_rows > self.batch_rows:
             raise ValueError(f"micro_rows {self.micro_rows} is larger than batch_rows {self.batch_rows}")
         if self.warmup >= self.steps:
             raise ValueError(f"warmup {self.warmup} leaves none of the {self.steps} steps at full rate")
+        return self
+
+
+class PretrainConfig(TrainingConfig):
+    """What is learned from the corpus, and how."""
+
+    objective: ObjectiveName | None = None
+    """What the model predicts; default: what its head is for."""
+    mixture: tuple[ObjectiveConfig, ...] = ()
+    """Several objectives by weight, in place of one."""
+    separate_documents: bool = True
+    """Whether attention stays within a document and positions restart at each."""
+
+    @model_validator(mode="after")
+    def _one_or_several(self) -> "PretrainConfig":
+        if self.objective is not None and self.mixture:
+            raise ValueError(
+                "objective and mixture exclude each other: give one objective, or several by weight"
+            )
         return self

@@ -1,8 +1,8 @@
-"""The only training loop. Objective, data and the way to save are passed in."""
+"""The only training loop. Objectives with their data and the way to save are passed in."""
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from statistics import fmean
 from typing import Literal
 
 from rich.progress import Progress
@@ -11,24 +11,22 @@ from hanlin.base.device import Compute
 from hanlin.base.interrupt import interruptible
 from hanlin.base.progress import progress_bar
 from hanlin.base.sinks import MetricSink
-from hanlin.batches.loader import Rows
-from hanlin.objective.term import Objective
-from hanlin.trainer.config import PretrainConfig
+from hanlin.objective.mixture import Mixture
+from hanlin.trainer.config import TrainingConfig
+from hanlin.trainer.learner import Learner
 from hanlin.trainer.optimizer import set_rate
 from hanlin.trainer.schedule import rate_share
 from hanlin.trainer.state import TrainState
 from hanlin.trainer.step import StepResult, training_step
-from hanlin.trainer.validate import validation_loss
+from hanlin.trainer.validate import validate
 
 Ending = Literal["finished", "early stop", "interrupted"]
 
 
 def train(
     state: TrainState,
-    objective: Objective,
-    rows: Rows,
-    held_out: Rows,
-    config: PretrainConfig,
+    mixture: Mixture,
+    config: TrainingConfig,
     compute: Compute,
     *,
     save: Callable[[TrainState], None],
@@ -45,17 +43,18 @@ def train(
     if _is_exhausted(state, config):  # it had stopped early, and was killed before it was finished
         return "early stop"
     model = state.model.train()
-    stream = rows.stream(state.loader)
-    meter = _Meter(state, peak_rate)
+    learner = Learner(model)
+    stream = mixture.stream(state.taken)
+    meter = _Meter(state, peak_rate, several=len(mixture.parts) > 1)
     with interruptible() as interrupt, progress_bar() as bar:
         task = bar.add_task(title, total=config.steps, completed=state.step, detail="")
         while state.step < config.steps:
-            batch, loader = next(stream)
+            part, batch, taken = next(stream)
             share = rate_share(state.step, config)
             set_rate(state.optimizers, share)
             result = training_step(
-                model,
-                objective,
+                learner,
+                part.objective,
                 state.optimizers,
                 batch,
                 compute,
@@ -63,27 +62,21 @@ def train(
                 clip=config.clip,
                 on_nonfinite=config.on_nonfinite,
             )
-            state.step, state.tokens, state.loader = (
-                state.step + 1,
-                state.tokens + batch.tokens_BT.numel(),
-                loader,
-            )
+            state.step, state.tokens, state.taken = state.step + 1, state.tokens + batch.tokens, taken
             state.skipped += not result.updated
-            meter.add(result)
+            meter.add(part.name, result)
             last = state.step == config.steps
-            validate = state.step % config.evaluate_every == 0 or last
-            if state.step % config.log_every == 0 or validate:
+            looked = state.step % config.evaluate_every == 0 or last
+            if state.step % config.log_every == 0 or looked:
                 metrics = meter.read(state, share)
-                if validate:
-                    metrics["valid_loss"] = validation_loss(
-                        model, objective, held_out, config.validation_rows, compute
-                    )
+                if looked:
+                    metrics |= validate(model, mixture, config.validation_rows, compute)
                     meter.restart(state)
                 for sink in sinks:
                     sink.write(state.step, metrics)
                 _show(bar, task, state, metrics)
-            improved = validate and _note_validation(state, float(metrics["valid_loss"]))
-            exhausted = validate and _is_exhausted(state, config)
+            improved = looked and _note_validation(state, float(metrics["valid_loss"]))
+            exhausted = looked and _is_exhausted(state, config)
             if improved or last or exhausted or interrupt.requested or state.step % config.save_every == 0:
                 save(state)
                 meter.restart(state)
@@ -103,7 +96,7 @@ def _note_validation(state: TrainState, loss: float) -> bool:
     return False
 
 
-def _is_exhausted(state: TrainState, config: PretrainConfig) -> bool:
+def _is_exhausted(state: TrainState, config: TrainingConfig) -> bool:
     """Whether so many validations brought no new best that the run stops early."""
     return config.patience is not None and state.stale >= config.patience
 
@@ -116,43 +109,39 @@ def _show(bar: Progress, task: int, state: TrainState, metrics: dict[str, float]
     bar.update(task, completed=state.step, detail="  ".join(parts))  # type: ignore[arg-type]
 
 
-@dataclass
 class _Meter:
-    """Mean loss and speed since the last line of metrics."""
+    """Mean loss, of each part of a mixture too, and speed since the last line of metrics."""
 
-    state: TrainState
-    peak_rate: float
-    loss: float = 0.0
-    steps: int = 0
-    norm: float = 0.0
-
-    def __post_init__(self) -> None:
-        self.restart(self.state)
+    def __init__(self, state: TrainState, peak_rate: float, several: bool) -> None:
+        self.peak_rate, self._several = peak_rate, several
+        self._losses: list[tuple[str, float]] = []
+        self._norm = 0.0
+        self.restart(state)
 
     def restart(self, state: TrainState) -> None:
         """Begin timing anew, so that validation and saving do not count as training."""
         self._start, self._tokens = time.perf_counter(), state.tokens
 
-    def add(self, result: StepResult) -> None:
+    def add(self, part: str, result: StepResult) -> None:
         """Take one step's result."""
-        self.loss, self.norm, self.steps = (
-            self.loss + result.loss,
-            max(self.norm, result.gradient_norm),
-            self.steps + 1,
-        )
+        self._losses.append((part, result.loss))
+        self._norm = max(self._norm, result.gradient_norm)
 
     def read(self, state: TrainState, share: float) -> dict[str, float]:
         """The metrics since the last reading."""
         speed = (state.tokens - self._tokens) / max(1e-9, time.perf_counter() - self._start)
         metrics = {
-            "loss": self.loss / self.steps,
-            "gradient_norm": self.norm,
+            "loss": fmean(loss for _, loss in self._losses),
+            "gradient_norm": self._norm,
             "rate_share": share,
             "tokens": state.tokens,
             "tokens_per_second": speed,
             "peak_share": speed / self.peak_rate,
             "skipped": state.skipped,
         }
-        self.loss, self.norm, self.steps = 0.0, 0.0, 0
+        if self._several:
+            for name in dict(self._losses):
+                metrics[f"loss.{name}"] = fmean(loss for part, loss in self._losses if part == name)
+        self._losses, self._norm = [], 0.0
         self.restart(state)
         return metrics

@@ -6,11 +6,11 @@ import torch
 from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
 
-from hanlin.trainer.config import PretrainConfig
+from hanlin.trainer.config import TrainingConfig
 from hanlin.trainer.muon import Muon
 
 
-def build_optimizers(model: nn.Module, config: PretrainConfig) -> list[Optimizer]:
+def build_optimizers(model: nn.Module, config: TrainingConfig) -> list[Optimizer]:
     """Muon or AdamW for the matrices of the blocks, AdamW for embeddings, head, norms and biases."""
     blocks = [p for name, p in model.named_parameters() if "blocks." in name and p.dim() == 2]
     inner = {id(p) for p in blocks}

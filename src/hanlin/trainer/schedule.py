@@ -2,10 +2,10 @@
 
 import math
 
-from hanlin.trainer.config import PretrainConfig
+from hanlin.trainer.config import TrainingConfig
 
 
-def rate_share(step: int, config: PretrainConfig) -> float:
+def rate_share(step: int, config: TrainingConfig) -> float:
     """The share of the peak rate used by optimizer step `step` (the first is 0).
 
     Linear warm-up; then constant, cosine (arXiv 1608.03983, eq. 5) or warm-up-stable-decay with a linear

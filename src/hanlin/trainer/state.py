@@ -1,13 +1,12 @@
 """`TrainState`: everything that a resumed run needs, in one place."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from hanlin.base.seeds import capture_random_state, restore_random_state
-from hanlin.batches.loader import LoaderState
 from hanlin.trainer.optimizer import load_optimizer_tensors, optimizer_tensors
 
 
@@ -19,7 +18,8 @@ class TrainState:
     optimizers: list[Optimizer]
     step: int = 0
     tokens: int = 0
-    loader: LoaderState = field(default_factory=LoaderState)
+    taken: tuple[int, ...] = (0,)
+    """Rows that each part of the mixture has taken."""
     best_loss: float | None = None
     best_step: int = 0
     stale: int = 0
@@ -34,7 +34,7 @@ class TrainState:
         return {
             "step": self.step,
             "tokens": self.tokens,
-            "rows_taken": self.loader.rows_taken,
+            "rows_taken": self.taken,
             "best_loss": self.best_loss,
             "best_step": self.best_step,
             "stale": self.stale,
@@ -46,7 +46,10 @@ class TrainState:
         """Put back what `tensors` and `values` gave; the caller has loaded the weights."""
         load_optimizer_tensors(self.model, self.optimizers, tensors)
         self.step, self.tokens = values["step"], values["tokens"]
-        self.loader = LoaderState(values["rows_taken"])
+        rows = values["rows_taken"]
+        self.taken = (
+            (rows,) if isinstance(rows, int) else tuple(rows)
+        )  # one number before there were mixtures
         self.best_loss, self.best_step = values["best_loss"], values["best_step"]
         self.stale, self.skipped = values["stale"], values["skipped"]
         restore_random_state(values["random"])

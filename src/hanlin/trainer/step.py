@@ -5,14 +5,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import nn
 from torch.optim import Optimizer
 
 from hanlin.base.device import Compute
 from hanlin.base.errors import TrainingError
 from hanlin.base.language import Text
-from hanlin.batches.pack import Batch
+from hanlin.batches.batch import Rowed
 from hanlin.objective.term import Objective
+from hanlin.trainer.learner import Learner
 
 
 @dataclass(frozen=True)
@@ -25,10 +25,10 @@ class StepResult:
 
 
 def training_step(
-    model: nn.Module,
+    learner: Learner,
     objective: Objective,
     optimizers: Sequence[Optimizer],
-    batch: Batch,
+    batch: Rowed,
     compute: Compute,
     *,
     micro_rows: int,
@@ -39,28 +39,32 @@ def training_step(
 
     Raises `TrainingError` naming the parameter if it is not finite and `on_nonfinite` is "stop".
     """
-    count = objective.count(batch)
+    count = max(1, objective.count(batch))
     loss = 0.0
     for micro in batch.split(micro_rows):
         micro = micro.to(compute.device)
         with compute.autocast():
-            term = objective.loss(model, micro)
-        (term.sum / count).backward()  # type: ignore[no-untyped-call]
-        loss += float(term.sum.detach()) / count
-    norm = float(torch.nn.utils.clip_grad_norm_(model.parameters(), clip))
+            total = learner(objective, micro)
+        (total / count).backward()
+        loss += float(total.detach()) / count
+    norm = float(torch.nn.utils.clip_grad_norm_(learner.parameters(), clip))
     finite = math.isfinite(loss) and math.isfinite(norm)
     if not finite and on_nonfinite == "stop":
-        raise _not_finite(model, loss)
+        raise _not_finite(learner, loss)
     if finite:
         for optimizer in optimizers:
             optimizer.step()
-    model.zero_grad(set_to_none=True)
+    learner.zero_grad(set_to_none=True)
     return StepResult(loss, norm, finite)
 
 
-def _not_finite(model: nn.Module, loss: float) -> TrainingError:
+def _not_finite(learner: Learner, loss: float) -> TrainingError:
     where = next(
-        (n for n, p in model.named_parameters() if p.grad is not None and not p.grad.isfinite().all()),
+        (
+            n
+            for n, p in learner.model.named_parameters()
+            if p.grad is not None and not p.grad.isfinite().all()
+        ),
         "the loss",
     )
     return TrainingError(

@@ -3,16 +3,16 @@
 import time
 from dataclasses import dataclass
 
-import torch
+from torch.optim import Optimizer
 
 from hanlin.base.device import Compute
 from hanlin.base.memory import PeakMemory, used_bytes
-from hanlin.batches.pack import Batch
+from hanlin.model.assemble import build_model
 from hanlin.model.config import CoreConfig
 from hanlin.model.count import parameters
-from hanlin.model.decoder import Decoder
-from hanlin.objective.term import Objective
-from hanlin.trainer.config import PretrainConfig
+from hanlin.objective.mixture import Mixture, Part
+from hanlin.trainer.config import TrainingConfig
+from hanlin.trainer.learner import Learner
 from hanlin.trainer.optimizer import build_optimizers, optimizer_tensors
 from hanlin.trainer.step import training_step
 
@@ -37,30 +37,23 @@ class Trial:
 
 
 def run_trial(
-    core: CoreConfig, objective: Objective, config: PretrainConfig, compute: Compute, steps: int = 2
+    core: CoreConfig, mixture: Mixture, config: TrainingConfig, compute: Compute, steps: int = 2
 ) -> Trial:
-    """Train a new model for one step unmeasured and `steps` timed, on random tokens of the full shape."""
+    """Train a new model for one step unmeasured and `steps` timed of each part of `mixture`.
+
+    A step's seconds are their mean by weight.
+    """
     process = used_bytes(compute.device)
     with PeakMemory(compute.device) as memory:
-        model = Decoder(core).to(compute.device)
+        model = build_model(core).to(compute.device)
         optimizers = build_optimizers(model, config)
-        batch = _random_batch(config.batch_rows, core.window, core.vocab_size, config.separate_documents)
-        seconds: list[float] = []
-        for _ in range(1 + steps):
-            start = time.perf_counter()
-            training_step(
-                model,
-                objective,
-                optimizers,
-                batch,
-                compute,
-                micro_rows=config.micro_rows or config.batch_rows,
-                clip=config.clip,
-                on_nonfinite="skip",
-            )
-            seconds.append(time.perf_counter() - start)
+        learner = Learner(model)
+        seconds = 0.0
+        for part in mixture.parts:
+            taken = [_timed(learner, part, optimizers, config, compute) for _ in range(1 + steps)]
+            seconds += part.weight * min(taken[1:])
     return Trial(
-        step_seconds=min(seconds[1:]),
+        step_seconds=seconds / sum(part.weight for part in mixture.parts),
         weight_bytes=4 * parameters(core),
         optimizer_bytes=sum(value.nbytes for value in optimizer_tensors(model, optimizers).values()),
         process_bytes=process,
@@ -68,14 +61,19 @@ def run_trial(
     )
 
 
-def _random_batch(rows: int, length: int, vocab_size: int, separate: bool) -> Batch:
-    """Random tokens; with `separate`, two documents a row, so that the masked path is the one measured."""
-    tokens_BT = torch.randint(vocab_size, (rows, length + 1))
-    times_BT = torch.arange(length).expand(rows, length)
-    half = length // 2
-    return Batch(
-        tokens_BT[:, :-1],
-        tokens_BT[:, 1:],
-        torch.where(times_BT < half, times_BT, times_BT - half) if separate else None,
-        (times_BT >= half).long() if separate else None,
+def _timed(
+    learner: Learner, part: Part, optimizers: list[Optimizer], config: TrainingConfig, compute: Compute
+) -> float:
+    batch = next(part.train.stream(0))
+    start = time.perf_counter()
+    training_step(
+        learner,
+        part.objective,
+        optimizers,
+        batch,
+        compute,
+        micro_rows=config.micro_rows or config.batch_rows,
+        clip=config.clip,
+        on_nonfinite="skip",
     )
+    return time.perf_counter() - start

@@ -7,9 +7,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hanlin.base.errors import DataError
-from hanlin.batches.loader import Loader, LoaderState
-from hanlin.batches.pack import Batch, count_rows, pack
+from hanlin.base.errors import ConfigError, DataError
+from hanlin.batches.batch import Batch
+from hanlin.batches.loader import Loader
+from hanlin.batches.pack import PackedRows, count_rows, pack
 
 BEGIN = 0
 #        0      1  2  3      4      5  6      7      8  9 10 11     12
@@ -71,15 +72,15 @@ COUNTING = np.arange(1, 1 + 7 * 4 + 3, dtype=np.uint16)
 
 
 def loader(seed=0, rows=2, **changed):
-    return Loader(COUNTING, **{"rows": rows, "length": 4, "begin_id": BEGIN, "seed": seed, **changed})
+    return Loader(PackedRows(COUNTING, 4, BEGIN), rows=rows, seed=seed, **changed)
 
 
 def order(batches):
     return [(row - 1) // 4 for batch in batches for row in batch.tokens_BT[:, 0].tolist()]
 
 
-def take(loader, count, state=LoaderState()):  # noqa: B008 - frozen
-    return [batch for batch, _ in islice(loader.stream(state), count)]
+def take(loader, count, taken=0):
+    return list(islice(loader.stream(taken), count))
 
 
 @pytest.mark.parametrize("rows", [1, 2, 3, 7, 10])
@@ -104,13 +105,52 @@ def test_epochs_and_seeds_differ():
 
 
 @pytest.mark.parametrize("rows", [2, 5])
-def test_a_state_goes_on_where_it_was_taken(rows):
-    uninterrupted, states = zip(*islice(loader(rows=rows).stream(LoaderState()), 9), strict=True)
-    for at, state in enumerate(states[:-1]):
-        resumed = take(loader(rows=rows), 8 - at, state)
-        for batch, expected in zip(resumed, uninterrupted[at + 1 :], strict=True):
+def test_the_rows_taken_say_where_to_go_on(rows):
+    uninterrupted = take(loader(rows=rows), 9)
+    for at in range(1, 9):
+        for batch, expected in zip(
+            take(loader(rows=rows), 9 - at, at * rows), uninterrupted[at:], strict=True
+        ):
             assert torch.equal(batch.tokens_BT, expected.tokens_BT)
             assert torch.equal(batch.targets_BT, expected.targets_BT)
+
+
+@pytest.mark.parametrize("ranks", [2, 3])
+def test_processes_share_the_rows_of_one(ranks):
+    whole = take(loader(rows=6), 5)
+    shares = [take(loader(rows=6, rank=rank, ranks=ranks), 5) for rank in range(ranks)]
+    for batch, *parts in zip(whole, *shares, strict=True):
+        assert torch.equal(torch.cat([part.tokens_BT for part in parts]), batch.tokens_BT)
+
+
+def test_rows_that_cannot_be_shared_out_are_refused():
+    with pytest.raises(ConfigError, match="3 rows cannot be divided among 2"):
+        loader(rows=3, ranks=2)
+
+
+class Drawn:
+    """Examples that are what is drawn for them."""
+
+    def __len__(self):
+        return 7
+
+    def batch(self, rows, seeds):
+        drawn = [np.random.default_rng(seed).integers(1 << 40) for seed in seeds]
+        return Batch(torch.from_numpy(rows)[:, None], torch.tensor(drawn)[:, None])
+
+
+def test_what_is_drawn_for_a_row_depends_on_seed_epoch_and_row_alone():
+    def drawn(batches):
+        return [
+            pair
+            for batch in batches
+            for pair in zip(batch.tokens_BT[:, 0].tolist(), batch.targets_BT[:, 0].tolist(), strict=True)
+        ]
+
+    by_two, by_seven = (drawn(take(Loader(Drawn(), rows=rows), 14 // rows)) for rows in (2, 7))
+    assert by_two == by_seven
+    assert len(set(by_two)) == 14  # another draw in another epoch
+    assert drawn(Loader(Drawn(), rows=3).once()) == drawn(Loader(Drawn(), rows=7).once())
 
 
 def test_evaluation_sees_every_row_once_in_order():
@@ -126,14 +166,12 @@ def test_a_row_needs_one_token_more_than_its_length(tokens, total):
 
 def test_a_split_too_short_for_one_row_is_refused():
     with pytest.raises(DataError, match="The split has 4 tokens; one row needs 5") as caught:
-        Loader(COUNTING[:4], rows=2, length=4, begin_id=BEGIN)
+        PackedRows(COUNTING[:4], 4, BEGIN)
     assert "model.window" in caught.value.remedy.en
 
 
 def test_a_store_feeds_the_loader(made):
-    loader = Loader(made.store.tokens("train"), rows=3, length=100, begin_id=made.store.begin_id)
-    batch, state = next(loader.stream(LoaderState()))
+    batch = next(Loader(PackedRows(made.store.tokens("train"), 100, made.store.begin_id), rows=3).stream(0))
     assert isinstance(batch, Batch)
     assert batch.documents_BT is not None
     assert batch.tokens_BT.shape == (3, 100)
-    assert state == LoaderState(3)

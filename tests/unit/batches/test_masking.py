@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from hanlin.batches.masking import IGNORE, Masking, word_numbers
+from hanlin.batches.batch import IGNORE
+from hanlin.batches.masking import Masking, word_numbers
 
 SPECIAL = frozenset({0, 1, 2})  # [PAD] [CLS] [SEP]; 3 is [MASK]
 MASKING = Masking(mask_id=3, vocab_size=1000, special_ids=SPECIAL | {3})

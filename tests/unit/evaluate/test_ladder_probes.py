@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from hanlin.base.device import Compute
-from hanlin.batches.loader import LoaderState
+from hanlin.batches.batch import IGNORE
 from hanlin.evaluate.gradients import gradient_by_distance, reach
 from hanlin.evaluate.recall import (
     MARK,
@@ -22,7 +22,8 @@ from hanlin.model.classical.feedforward import FeedForwardLanguageModel
 from hanlin.model.classical.recurrent import RecurrentLanguageModel
 from hanlin.model.config import CoreConfig
 from hanlin.model.decoder import Decoder
-from hanlin.objective.causal import IGNORE, Causal
+from hanlin.objective.causal import Causal
+from hanlin.objective.mixture import Mixture, Part
 from hanlin.trainer.config import PretrainConfig
 from hanlin.trainer.loop import train
 from hanlin.trainer.optimizer import build_optimizers
@@ -108,14 +109,13 @@ def test_the_only_target_of_a_row_is_the_marked_symbol(taken: int | None) -> Non
 
 def test_rows_depend_on_what_was_taken_alone_and_evaluation_is_not_training() -> None:
     source = RecallRows((1, 2), rows=4, seed=3)
-    stream = source.stream(LoaderState())
+    stream = source.stream(0)
     next(stream)
-    second, state = next(stream)
-    assert state.rows_taken == 8
-    again, _ = next(source.stream(LoaderState(4)))
+    second = next(stream)
+    again = next(source.stream(4))
     assert torch.equal(second.tokens_BT, again.tokens_BT)
     (held_out,) = source.once(4)
-    assert not torch.equal(held_out.tokens_BT, next(source.stream(LoaderState()))[0].tokens_BT)
+    assert not torch.equal(held_out.tokens_BT, next(source.stream(0)).tokens_BT)
 
 
 def test_counting_recalls_within_its_window_and_guesses_beyond() -> None:
@@ -139,7 +139,7 @@ def test_a_network_that_sees_far_enough_learns_to_recall_and_one_that_does_not_c
         )
         state = TrainState(model, build_optimizers(model, config))
         train(
-            state, Causal(), source, source, config, CPU, save=lambda state: None, sinks=[], peak_rate=1e9,
+            state, Mixture([Part("recall", Causal(), source, source)]), config, CPU, save=lambda state: None, sinks=[], peak_rate=1e9,
         )  # fmt: skip
         shares[context] = recall_of_network(model, source, 60, CPU)
     assert shares[3][1] < 0.3 < 0.7 < shares[6][1]

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from hanlin.base.device import Compute
 from hanlin.base.errors import ConfigError
 from hanlin.batches.loader import Loader
+from hanlin.batches.pack import PackedRows
 from hanlin.evaluate.perplexity import HeldOut, score
 from hanlin.evaluate.scorers import decoder_scorer
 from hanlin.model.classical.config import FeedForwardConfig, RecurrentConfig
@@ -20,6 +21,7 @@ from hanlin.model.classical.recurrent import RecurrentLanguageModel, time_major
 from hanlin.model.config import CoreConfig
 from hanlin.model.decoder import Decoder
 from hanlin.objective.causal import Causal
+from hanlin.objective.mixture import Mixture, Part
 from hanlin.trainer.config import PretrainConfig
 from hanlin.trainer.loop import train
 from hanlin.trainer.optimizer import build_optimizers
@@ -164,10 +166,10 @@ def test_the_one_loop_trains_and_the_one_scorer_examines(name: str) -> None:
         steps=150, warmup=5, batch_rows=8, evaluate_every=150, log_every=150, learning_rate=2e-2,
         muon_learning_rate=2e-2,
     )  # fmt: skip
-    rows, held_out = (Loader(tokens, rows=8, length=16, begin_id=0) for _ in range(2))
+    rows, held_out = (Loader(PackedRows(tokens, 16, 0), rows=8) for _ in range(2))
     state = TrainState(model, build_optimizers(model, config))
     train(
-        state, Causal(), rows, held_out, config, CPU, save=lambda state: None, sinks=[], peak_rate=1e9,
+        state, Mixture([Part("causal", Causal(), rows, held_out)]), config, CPU, save=lambda state: None, sinks=[], peak_rate=1e9,
     )  # fmt: skip
     assert state.best_loss is not None
     assert (

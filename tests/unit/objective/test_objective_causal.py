@@ -3,10 +3,10 @@ import math
 import pytest
 import torch
 
-from hanlin.batches.pack import Batch
+from hanlin.batches.batch import IGNORE, Batch
 from hanlin.model.config import CoreConfig
 from hanlin.model.decoder import Decoder
-from hanlin.objective.causal import IGNORE, Causal
+from hanlin.objective.causal import Causal
 
 V = 11
 
@@ -42,9 +42,9 @@ def gradients(model, batches, total):
     model.zero_grad(set_to_none=True)
     loss = 0.0
     for batch in batches:
-        term = Causal().loss(model, batch)
-        (term.sum / total).backward()
-        loss += float(term.sum.detach()) / total
+        part = Causal().loss(model, batch)
+        (part / total).backward()
+        loss += float(part.detach()) / total
     return loss, {name: parameter.grad.clone() for name, parameter in model.named_parameters()}
 
 
@@ -57,19 +57,19 @@ def same(first, second):
 def test_the_loss_by_hand(model):
     batch = Batch(torch.tensor([[3, 1, 4]]), torch.tensor([[1, IGNORE, 5]]))
     with torch.no_grad():
-        term = Causal().loss(model, batch)
+        loss = Causal().loss(model, batch)
         probabilities = model(batch.tokens_BT).exp() / model(batch.tokens_BT).exp().sum(-1, keepdim=True)
     expected = -math.log(probabilities[0, 0, 1]) - math.log(probabilities[0, 2, 5])
-    assert term.count == Causal().count(batch) == 2
-    assert float(term.sum) == pytest.approx(expected, abs=1e-5)
-    assert term.sum.shape == ()
+    assert Causal().count(batch) == 2
+    assert float(loss) == pytest.approx(expected, abs=1e-5)
+    assert loss.shape == ()
 
 
 def test_equal_logits_give_the_logarithm_of_the_vocabulary(model, batch):
     with torch.no_grad():
         model.embed.token.weight.zero_()  # tied: the head gives zero everywhere
-        term = Causal().loss(model, batch)
-    assert float(term.sum) / term.count == pytest.approx(math.log(V), rel=1e-6)
+        loss = Causal().loss(model, batch)
+    assert float(loss) / Causal().count(batch) == pytest.approx(math.log(V), rel=1e-6)
 
 
 @pytest.mark.parametrize("rows", [1, 2, 3])
@@ -83,8 +83,10 @@ def test_a_mean_of_means_would_be_another_gradient(model, batch):
     """What the one reduction rule is for: rows count other numbers of targets."""
     _, right = gradients(model, [batch], Causal().count(batch))
     model.zero_grad(set_to_none=True)
-    terms = [Causal().loss(model, part) for part in batch.split(1)[:7]]
-    sum(term.sum / term.count / 7 for term in terms).backward()
+    losss = [Causal().loss(model, part) for part in batch.split(1)[:7]]
+    sum(
+        loss / Causal().count(part) / 7 for loss, part in zip(losss, batch.split(1)[:7], strict=True)
+    ).backward()
     difference = model.embed.token.weight.grad - right["embed.token.weight"]
     assert difference.abs().max() > 1e-2
 
@@ -120,9 +122,9 @@ def test_packed_documents_have_the_loss_of_separate_ones(position):
 
 def test_a_batch_without_targets_adds_nothing(model, batch):
     nothing = Batch(batch.tokens_BT, torch.full_like(batch.targets_BT, IGNORE))
-    term = Causal().loss(model, nothing)
-    term.sum.backward()
-    assert (term.sum.item(), term.count) == (0.0, 0)
+    loss = Causal().loss(model, nothing)
+    loss.backward()
+    assert (loss.item(), Causal().count(nothing)) == (0.0, 0)
     assert all((parameter.grad == 0).all() for parameter in model.parameters())
 
 
@@ -135,5 +137,5 @@ def test_label_smoothing_by_hand_and_only_while_training() -> None:
     plain = -log_p.gather(-1, batch.targets_BT.unsqueeze(-1)).sum()
     smooth = 0.9 * plain - 0.1 * log_p.mean(-1).sum()
     objective = Causal(label_smoothing=0.1)
-    torch.testing.assert_close(objective.loss(model.train(), batch).sum, smooth)
-    torch.testing.assert_close(objective.loss(model.eval(), batch).sum, plain)
+    torch.testing.assert_close(objective.loss(model.train(), batch), smooth)
+    torch.testing.assert_close(objective.loss(model.eval(), batch), plain)

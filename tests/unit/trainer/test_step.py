@@ -7,17 +7,20 @@ import torch
 
 from hanlin.base.device import Compute
 from hanlin.base.errors import TrainingError
+from hanlin.batches.batch import IGNORE, Batch
 from hanlin.batches.loader import Loader
-from hanlin.batches.pack import Batch
+from hanlin.batches.pack import PackedRows
 from hanlin.model.config import CoreConfig
 from hanlin.model.decoder import Decoder
-from hanlin.objective.causal import IGNORE, Causal
+from hanlin.objective.causal import Causal
+from hanlin.objective.mixture import Mixture, Part
 from hanlin.trainer.config import PretrainConfig
+from hanlin.trainer.learner import Learner
 from hanlin.trainer.loop import train
 from hanlin.trainer.optimizer import build_optimizers
 from hanlin.trainer.state import TrainState
 from hanlin.trainer.step import training_step
-from hanlin.trainer.validate import validation_loss
+from hanlin.trainer.validate import examine_part
 
 CPU = Compute(torch.device("cpu"), torch.float32)
 CORE = CoreConfig(vocab_size=32, width=16, layers=2, heads=2, window=16)
@@ -42,7 +45,14 @@ def gradients_after(micro_rows: int) -> dict[str, torch.Tensor]:
     optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
     before = {name: p.detach().clone() for name, p in model.named_parameters()}
     training_step(
-        model, Causal(), [optimizer], make_batch(), CPU, micro_rows=micro_rows, clip=1e9, on_nonfinite="stop"
+        Learner(model),
+        Causal(),
+        [optimizer],
+        make_batch(),
+        CPU,
+        micro_rows=micro_rows,
+        clip=1e9,
+        on_nonfinite="stop",
     )
     return {name: before[name] - p.detach() for name, p in model.named_parameters()}
 
@@ -57,9 +67,11 @@ def test_the_gradient_does_not_depend_on_how_a_batch_is_split(micro_rows: int) -
 def test_a_mean_of_means_would_be_another_gradient() -> None:
     """The rule that we refuse gives another loss on the same uneven masks, so the test above can fail."""
     model, batch = make_model(), make_batch()
-    parts = [Causal().loss(model, part) for part in batch.split(2) if Causal().count(part)]
-    mean_of_means = sum(float(part.sum.detach()) / part.count for part in parts) / len(parts)
-    ours = sum(float(part.sum.detach()) for part in parts) / sum(part.count for part in parts)
+    parts = [
+        (Causal().loss(model, part), Causal().count(part)) for part in batch.split(2) if Causal().count(part)
+    ]
+    mean_of_means = sum(float(loss.detach()) / count for loss, count in parts) / len(parts)
+    ours = sum(float(loss.detach()) for loss, _ in parts) / sum(count for _, count in parts)
     assert abs(mean_of_means - ours) > 1e-3
 
 
@@ -68,7 +80,7 @@ def test_a_step_lowers_the_loss_of_its_batch() -> None:
     optimizers = build_optimizers(model, PretrainConfig(steps=10, warmup=1))
     losses = [
         training_step(
-            model, Causal(), optimizers, batch, CPU, micro_rows=8, clip=1.0, on_nonfinite="stop"
+            Learner(model), Causal(), optimizers, batch, CPU, micro_rows=8, clip=1.0, on_nonfinite="stop"
         ).loss
         for _ in range(5)
     ]
@@ -85,7 +97,14 @@ def test_a_step_that_is_not_finite_changes_no_weight(policy: str) -> None:
 
     def step() -> bool:
         return training_step(
-            model, Causal(), optimizers, make_batch(), CPU, micro_rows=4, clip=1.0, on_nonfinite=policy
+            Learner(model),
+            Causal(),
+            optimizers,
+            make_batch(),
+            CPU,
+            micro_rows=4,
+            clip=1.0,
+            on_nonfinite=policy,
         ).updated
 
     if policy == "stop":
@@ -103,7 +122,7 @@ def test_gradients_are_clipped_to_the_norm() -> None:
     optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
     before = [p.detach().clone() for p in model.parameters()]
     result = training_step(
-        model, Causal(), [optimizer], make_batch(), CPU, micro_rows=8, clip=0.01, on_nonfinite="stop"
+        Learner(model), Causal(), [optimizer], make_batch(), CPU, micro_rows=8, clip=0.01, on_nonfinite="stop"
     )
     moved = torch.cat([(b - p.detach()).flatten() for b, p in zip(before, model.parameters(), strict=True)])
     assert result.gradient_norm > 0.01
@@ -127,10 +146,11 @@ def run_loop(
     config: PretrainConfig, state: TrainState, tokens: np.ndarray
 ) -> tuple[str, Recorder, list[int]]:
     sink, saved = Recorder(), []
-    rows = Loader(tokens, rows=config.batch_rows, length=16, begin_id=0, seed=config.seed)
-    held_out = Loader(tokens[:200], rows=4, length=16, begin_id=0)
+    rows = Loader(PackedRows(tokens, 16, 0), rows=config.batch_rows, seed=config.seed)
+    held_out = Loader(PackedRows(tokens[:200], 16, 0), rows=4)
+    mixture = Mixture([Part("causal", Causal(), rows, held_out)])
     ending = train(
-        state, Causal(), rows, held_out, config, CPU,
+        state, mixture, config, CPU,
         save=lambda s: saved.append(s.step), sinks=[sink], peak_rate=1e5,
     )  # fmt: skip
     return ending, sink, saved
@@ -177,16 +197,21 @@ def test_patience_ends_a_run_that_no_longer_improves() -> None:
     assert (again, state.step, saved) == ("early stop", step, [])
 
 
+def valid_loss(model: Decoder, tokens: np.ndarray, rows: int, limit: int) -> float:
+    loader = Loader(PackedRows(tokens, 16, 0), rows=rows)
+    return examine_part(model, Part("causal", Causal(), loader, loader), limit, CPU)["loss"]
+
+
 def test_validation_is_the_mean_over_tokens_and_leaves_the_model_training() -> None:
     model = make_model().train()
     tokens = np.random.default_rng(0).integers(1, 32, 16 * 7 + 1).astype(np.uint16)
-    loss = validation_loss(model, Causal(), Loader(tokens, rows=3, length=16, begin_id=0), 100, CPU)
+    loss = valid_loss(model, tokens, 3, 100)
     block = torch.from_numpy(tokens.astype(np.int64))
     inputs, targets = block[:-1].view(7, 16), block[1:].view(7, 16)
     expected = torch.nn.functional.cross_entropy(model.eval()(inputs).flatten(0, 1), targets.flatten())
     assert loss == pytest.approx(float(expected.detach()), abs=1e-5)
     model.train()
-    validation_loss(model, Causal(), Loader(tokens, rows=3, length=16, begin_id=0), 1, CPU)
+    valid_loss(model, tokens, 3, 1)
     assert model.training
 
 
@@ -196,4 +221,4 @@ def test_a_validation_loss_that_is_not_finite_is_never_a_best() -> None:
         model.norm.weight[0] = math.nan
     tokens = np.arange(1, 18, dtype=np.uint16)
     with pytest.raises(TrainingError, match="not finite"):
-        validation_loss(model, Causal(), Loader(tokens, rows=1, length=16, begin_id=0), 1, CPU)
+        valid_loss(model, tokens, 1, 1)
