@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
 from hanlin.base.config import Settings
+from hanlin.base.records import Split
 
 OnError = Literal["stop", "skip"]
 FileFormat = Literal["auto", "text", "html", "jsonl", "json", "csv", "tsv", "parquet"]
@@ -17,6 +18,8 @@ class _Source(Settings):
     """Share of this source's documents that is taken, drawn by their text: the weight of a source in the mix."""
     max_characters: int | None = Field(default=None, gt=0)
     """Stop reading this source after so many characters; the report says that it was cut."""
+    split: Split | None = None
+    """The side on which all documents of this source stand; default: by corpus.split."""
 
 
 class FilesSource(_Source):
@@ -218,6 +221,11 @@ class CorpusConfig(Settings):
     """Stop reading after so many characters over all sources; the report says what was cut."""
     shard_characters: int = Field(default=64_000_000, ge=1_000)
     """Characters in one Parquet file, about."""
+
+    def has(self, side: Split) -> bool:
+        """Whether any document can stand on a side of the split."""
+        shares = {"train": 1.0, "valid": self.split.valid, "test": self.split.test}
+        return shares[side] > 0 or any(source.split == side for source in self.sources)
 
     @field_validator("sources", mode="before")
     @classmethod

@@ -54,6 +54,8 @@ class _Totals:
         self.licences: dict[int, set[str]] = {}
         self.utf8_bytes = 0
         self.function_words = FunctionWords()
+        self.given_splits: list[Split | None] = []
+        """Of each document the side that its source stands on, if it says so."""
 
     def add(self, index: int, document: Document) -> None:
         self.by_source.add(str(index), document.text)
@@ -82,6 +84,7 @@ def build_corpus(config: CorpusConfig, folder: Path) -> Manifest:
             document = cleaning.clean(raw)
             if document is not None and keeping.keep(document):
                 totals.add(index, document)
+                totals.given_splits.append(config.sources[index].split)
         _require_documents(spill, intakes, cleaning)
         _write_shards(config, keeping, spill, fresh, totals)
         spill.close()
@@ -137,7 +140,10 @@ def _reasons(cleaning: Cleaning, before: str) -> str:
 def _write_shards(
     config: CorpusConfig, keeping: Keeping, spill: Spill, folder: Path, totals: _Totals
 ) -> None:
-    sides = [choose_split(keeping.cluster_key(number), config.split) for number in range(len(spill))]
+    sides = [
+        given or choose_split(keeping.cluster_key(number), config.split)
+        for number, given in enumerate(totals.given_splits)
+    ]
     counts: dict[Split, int] = {split: sides.count(split) for split in SPLITS}
     check_splits(counts, config.split)
     writers = {split: ShardWriter(folder, split, config.shard_characters) for split in SPLITS}

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from hanlin.base.errors import ConfigError
 from hanlin.base.language import Text
+from hanlin.base.records import Split
 from hanlin.stages.corpus import current_corpus
 from hanlin.stages.objectives import objective_configs
 from hanlin.stages.recipe import Recipe
@@ -17,10 +18,9 @@ def check_trainable(recipe: Recipe) -> None:
 
 def check_splits(recipe: Recipe) -> None:
     """Raise `ConfigError` if training or examination needs a split whose share is 0."""
-    split, examined = recipe.corpus.split, recipe.evaluate.split
-    shares = {"train": 1.0, "valid": split.valid, "test": split.test}
-    for name, user in (("valid", "pretrain"), (examined, "evaluate")):
-        if shares[name] == 0:
+    sides: tuple[tuple[Split, str], ...] = (("valid", "pretrain"), (recipe.evaluate.split, "evaluate"))
+    for name, user in sides:
+        if not recipe.corpus.has(name):
             raise ConfigError(
                 Text(
                     f"corpus.split.{name} is 0, but {user} needs the {name} split.",

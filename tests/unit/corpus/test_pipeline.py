@@ -162,6 +162,19 @@ def test_kept_copies_stand_on_one_side(tmp_path):
     assert len(set(sides.values())) == 3
 
 
+def test_a_source_can_name_its_side(tmp_path):
+    for name, seed in (("train", 0), ("valid", 1)):
+        rows = [json.dumps({"text": " ".join(sentences(100 * seed + i, 8))}) for i in range(30)]
+        (tmp_path / f"{name}.jsonl").write_text("\n".join(rows) + "\n", "utf-8")
+    paths = {name: str(tmp_path / f"{name}.jsonl") for name in ("train", "valid")}
+    sources = [{"kind": "files", "path": path, "split": name} for name, path in paths.items()]
+    config = CorpusConfig.model_validate({"sources": sources, "split": {"valid": 0, "test": 0}})
+    build_corpus(config, tmp_path / "out")
+    sides = {(document.source, document.split) for document in read_documents(tmp_path / "out")}
+    assert sides == {(path, name) for name, path in paths.items()}
+    assert [config.has(side) for side in ("train", "valid", "test")] == [True, True, False]
+
+
 def test_more_documents_never_move_one_that_was_there():
     keys = [bytes([i, j] * 8) for i in range(20) for j in range(20)]
     small = {key: choose_split(key, SplitConfig(valid=0.1, test=0.1)) for key in keys}
