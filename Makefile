@@ -53,7 +53,7 @@ $(VENV)/.demo: pyproject.toml constraints/*.txt
 	touch $@
 
 $(VENV)/.test: pyproject.toml constraints/*.txt
-	$(call install,-e '.[standard$(comma)zh$(comma)tensorboard]' --group test --group lint)
+	$(call install,-e '.[standard$(comma)zh$(comma)tensorboard$(comma)search]' --group test --group lint)
 	$(MODELS) || echo "The real models could not be fetched: tests that need them are skipped."
 	touch $@ $(VENV)/.demo
 

@@ -139,7 +139,8 @@ def test_e17_a_text_without_stop_words_is_noticed():
 def test_e18_masking_keeps_every_place():
     tokens = torch.randint(10, 500, (50, 64), generator=torch.Generator().manual_seed(0))
     masking = Masking(mask_id=3, vocab_size=500, special_ids=frozenset({0, 1, 2, 3}))
-    inputs, targets = masking(tokens, np.random.default_rng(0))
+    rows = [masking(row, np.random.default_rng(seed)) for seed, row in enumerate(tokens.numpy())]
+    inputs, targets = (torch.from_numpy(np.stack(side)) for side in zip(*rows, strict=True))
     chosen = targets != IGNORE
     assert inputs.shape == tokens.shape
     assert chosen.float().mean().item() == pytest.approx(0.15, abs=0.01)

@@ -82,6 +82,11 @@ def validate_settings(
         ) from error
 
 
+def place_of(path: Path, keys: tuple[str, ...], overrides: Sequence[str] = ()) -> str:
+    """Where a setting of a recipe is said: 'recipe.yaml:12', or the override that says it."""
+    return _place(keys, str(path), _key_lines(_read_text(path), path), overrides)
+
+
 def mistakes(error: ValidationError) -> Text:
     """What is wrong with values that stand in no recipe, in one line: key, reason and value of each."""
     said = [
@@ -266,7 +271,8 @@ def _walk(schema: type[BaseModel], parts: Sequence[str]) -> tuple[tuple[str, ...
         elif models and "[" not in part:
             keys.append(part)
             fields = [model.model_fields[part] for model in models if part in model.model_fields]
-            models = [inner for field in fields for inner in _models_in(field.annotation)]
+            if fields:  # else it is a key of a mapping of settings
+                models = [inner for field in fields for inner in _models_in(field.annotation)]
     return tuple(keys), models
 
 

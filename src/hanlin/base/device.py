@@ -11,7 +11,9 @@ from hanlin.base.errors import ConfigError
 from hanlin.base.language import Text
 
 DeviceName = Literal["auto", "cpu", "cuda", "mps"]
-PrecisionName = Literal["auto", "float32", "bfloat16"]
+PrecisionName = Literal["auto", "float32", "bfloat16", "float16"]
+
+_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,7 @@ def choose_compute(device: DeviceName = "auto", precision: PrecisionName = "auto
         )
     if precision == "auto":
         precision = "bfloat16" if name == "cuda" and torch.cuda.is_bf16_supported() else "float32"
-    return Compute(torch.device(name), torch.bfloat16 if precision == "bfloat16" else torch.float32)
+    return Compute(torch.device(name), _DTYPES[precision])
 
 
 def measure_peak_flops(compute: Compute, seconds: float = 0.3) -> float:

@@ -34,3 +34,15 @@ class Message(Record):
 
     role: Literal["system", "user", "assistant"]
     content: str
+
+
+class Turn(Message):
+    """A message of a conversation that is learned from; `learn` says whether an answer of the assistant is."""
+
+    learn: bool = True
+
+
+class Dialogue(Record):
+    """A conversation to learn from."""
+
+    messages: tuple[Turn, ...]

@@ -15,9 +15,9 @@ def seed_everything(seed: int) -> None:
 
 
 def capture_random_state() -> dict[str, Any]:
-    """The state of all generators, as values that JSON can hold."""
+    """The state of all generators, of GPUs that of the current one, as values that JSON can hold."""
     _, keys, position, has_gauss, gauss = np.random.get_state(legacy=True)
-    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
+    cuda = [torch.cuda.get_rng_state()] if torch.cuda.is_available() else []
     return {
         "python": random.getstate(),
         "numpy": [np.asarray(keys).tolist(), int(position), int(has_gauss), float(gauss)],
@@ -27,14 +27,15 @@ def capture_random_state() -> dict[str, Any]:
 
 
 def restore_random_state(state: dict[str, Any]) -> None:
-    """Put back what `capture_random_state` gave; GPU states only where there are as many GPUs."""
+    """Put back what `capture_random_state` gave, on the current GPU if there is one."""
     version, internal, gauss = state["python"]
     random.setstate((version, tuple(internal), gauss))
     keys, position, has_gauss, numpy_gauss = state["numpy"]
     np.random.set_state(("MT19937", np.array(keys, np.uint32), position, has_gauss, numpy_gauss))
     torch.set_rng_state(_from_hex(state["torch"]))
-    if torch.cuda.is_available() and len(state["cuda"]) == torch.cuda.device_count():
-        torch.cuda.set_rng_state_all([_from_hex(value) for value in state["cuda"]])
+    if torch.cuda.is_available() and state["cuda"]:  # one, or those of all GPUs in checkpoints of before
+        index = torch.cuda.current_device() if len(state["cuda"]) == torch.cuda.device_count() else 0
+        torch.cuda.set_rng_state(_from_hex(state["cuda"][index]))
 
 
 def _to_hex(state: torch.Tensor) -> str:

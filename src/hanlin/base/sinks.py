@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from hanlin.base.errors import MissingExtra
 from hanlin.base.files import disk_errors, write_text
@@ -24,11 +24,12 @@ class MetricSink(Protocol):
 
 
 class ConsoleSink:
-    """Prints one line a step to standard error."""
+    """Prints one line a step to standard error; the norms of a network's parts are for files."""
 
     def write(self, step: int, metrics: Metrics) -> None:
         """Print the metrics of `step`."""
-        values = "  ".join(f"{name} {_short(value)}" for name, value in metrics.items())
+        shown = {name: value for name, value in metrics.items() if not name.startswith("gradient_norm.")}
+        values = "  ".join(f"{name} {_short(value)}" for name, value in shown.items())
         console.print(f"[dim]step {step:>6}[/]  {values}", soft_wrap=True)
 
     def close(self) -> None:
@@ -73,9 +74,18 @@ class TensorBoardSink:
             if isinstance(value, int | float):
                 self._writer.add_scalar(name, value, step)
 
+    def write_text(self, step: int, name: str, text: str) -> None:
+        """Write a text of `step` for people to read."""
+        self._writer.add_text(name, text, step)
+
     def close(self) -> None:
         """Close the event file."""
         self._writer.close()
+
+
+def read_metrics(path: Path) -> list[dict[str, Any]]:
+    """The lines that `JsonlSink` wrote, but a last one that a kill left half-written."""
+    return [json.loads(line) for line in _complete_lines(path)]
 
 
 def _complete_lines(path: Path) -> list[str]:

@@ -15,21 +15,26 @@ IGNORE = -100
 
 @dataclass(frozen=True)
 class Rowed:
-    """Tensors of the same rows; an absent one is None. The first field is what the model reads."""
+    """Tensors, or others of its kind, of the same rows; an absent one is None. The first is what the model reads."""
 
-    def _tensors(self) -> dict[str, Tensor | None]:
+    def _parts(self) -> dict[str, "Tensor | Rowed | None"]:
         return {field.name: getattr(self, field.name) for field in fields(self)}
+
+    def _first(self) -> "Tensor | Rowed":
+        first: Tensor | Rowed = getattr(self, fields(self)[0].name)
+        return first
 
     @property
     def rows(self) -> int:
         """Number of rows."""
-        return len(getattr(self, fields(self)[0].name))
+        first = self._first()
+        return first.rows if isinstance(first, Rowed) else len(first)
 
     @property
     def tokens(self) -> int:
         """Number of token places that the model reads, padding included."""
-        first: Tensor = getattr(self, fields(self)[0].name)
-        return first.numel()
+        first = self._first()
+        return first.tokens if isinstance(first, Rowed) else first.numel()
 
     def split(self, rows: int) -> list[Self]:
         """The same rows in pieces of at most `rows`."""
@@ -37,10 +42,14 @@ class Rowed:
 
     def to(self, device: torch.device) -> Self:
         """The same on another device."""
-        return type(self)(**{name: x if x is None else x.to(device) for name, x in self._tensors().items()})
+        return type(self)(**{name: x if x is None else x.to(device) for name, x in self._parts().items()})
 
     def _slice(self, part: slice) -> Self:
-        return type(self)(**{name: x if x is None else x[part] for name, x in self._tensors().items()})
+        return type(self)(**{name: _some(x, part) for name, x in self._parts().items()})
+
+
+def _some(rows: Tensor | Rowed | None, part: slice) -> Tensor | Rowed | None:
+    return rows._slice(part) if isinstance(rows, Rowed) else None if rows is None else rows[part]
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ import numpy.typing as npt
 from hanlin.base.errors import ConfigError
 from hanlin.base.language import Text
 from hanlin.batches.batch import Rowed
+from hanlin.batches.buckets import bucketed
 
 RowSeed = tuple[int, int, int]
 """Seed of the run, epoch, row: what is drawn for a row (masks, pairs) comes from a generator of its own, so that it
@@ -43,10 +44,18 @@ class Loader:
     """Batches of shuffled rows. The order of each epoch depends on the seed and the epoch alone.
 
     rank, ranks: of each batch, process `rank` of `ranks` makes its own equal share of the rows.
+    sizes: the length of each row; with it rows of like length share a batch (buckets.py).
     """
 
     def __init__(
-        self, examples: Examples, *, rows: int, seed: int = 0, rank: int = 0, ranks: int = 1
+        self,
+        examples: Examples,
+        *,
+        rows: int,
+        seed: int = 0,
+        rank: int = 0,
+        ranks: int = 1,
+        sizes: npt.NDArray[np.int64] | None = None,
     ) -> None:
         if rows % ranks:
             raise ConfigError(
@@ -59,7 +68,7 @@ class Loader:
                     f"请把 batch_rows 设为 {ranks} 的倍数。",
                 ),
             )
-        self.examples, self.rows, self.seed = examples, rows, seed
+        self.examples, self.rows, self.seed, self.sizes = examples, rows, seed, sizes
         self._share = slice(rank * rows // ranks, (rank + 1) * rows // ranks)
 
     def stream(self, taken: int) -> Iterator[Rowed]:
@@ -69,7 +78,7 @@ class Loader:
             places = range(taken, taken + self.rows)[self._share]
             epochs = [place // total for place in places]
             for epoch in set(epochs) - orders.keys():
-                orders[epoch] = np.random.default_rng((self.seed, epoch)).permutation(total)
+                orders[epoch] = self._order(epoch)
             orders = {epoch: order for epoch, order in orders.items() if epoch >= epochs[0]}
             rows = np.array([orders[place // total][place % total] for place in places])
             yield self._batch(rows, epochs)
@@ -82,6 +91,13 @@ class Loader:
         for start in range(0, stop, self.rows):
             rows = np.arange(start, min(start + self.rows, stop))
             yield self._batch(rows, [0] * len(rows))
+
+    def _order(self, epoch: int) -> npt.NDArray[np.int64]:
+        total, random = len(self.examples), np.random.default_rng((self.seed, epoch))
+        order = random.permutation(total)
+        if self.sizes is None:
+            return order
+        return bucketed(order, self.sizes, self.rows, -epoch * total % self.rows, random)
 
     def _batch(self, rows: npt.NDArray[np.int64], epochs: Sequence[int]) -> Rowed:
         seeds = [(self.seed, epoch, int(row)) for epoch, row in zip(epochs, rows, strict=True)]

@@ -26,6 +26,14 @@ from hanlin.model.config import CoreConfig
 from hanlin.model.decoder import Decoder
 from hanlin.tokenizer.tokenizer import Tokenizer
 
+SHARDS = "shards"
+"""Where a checkpoint of several processes has its tensors, in parts (`sharded.py`)."""
+
+
+def is_sharded(folder: Path) -> bool:
+    """Whether the tensors of a checkpoint are in parts."""
+    return (folder / SHARDS).is_dir()
+
 
 def save_model(
     folder: Path,
@@ -57,8 +65,9 @@ def write_model_files(
     defaults: GenerationDefaults,
     family: Family | None = None,
     shard_bytes: int = SHARD_BYTES,
+    weights: bool = True,
 ) -> None:
-    """Write everything of a model folder but its manifest."""
+    """Write everything of a model folder but its manifest; without `weights`, all that says what they are of."""
     family, values = choose_family(model.config, family, tokenizer)
     config = {
         "model_type": family.name,
@@ -72,7 +81,8 @@ def write_model_files(
     if start_id is not None:
         config["decoder_start_token_id"] = start_id
     (folder / "config.json").write_text(json.dumps(config, indent=1) + "\n", "utf-8")
-    write_weights(folder, model, family, shard_bytes)
+    if weights:
+        write_weights(folder, model, family, shard_bytes)
     tokenizer.save(folder)
     write_defaults(folder, defaults, tokenizer.stop_ids, tokenizer.pad_id, start_id)
 
@@ -94,6 +104,7 @@ def open_model(
 ) -> tuple[Model, Tokenizer, GenerationDefaults]:
     """Open a model folder, ours or anyone's of a known family, in evaluation mode on `compute.device`.
 
+    A checkpoint that several processes wrote in parts opens as well.
     dtype: of the weights in memory, whatever it is on disk. Raises `CheckpointError` for a folder that is
     missing, incomplete, damaged, of a newer format or of an unknown kind of model.
     """
@@ -105,9 +116,16 @@ def open_model(
         verify_files(folder, read_manifest(folder))
     tokenizer = Tokenizer.load(folder)
     _check_vocabulary(folder, tokenizer, config)
-    check_size(config, TensorFiles(folder), str(folder))
+    sharded = is_sharded(folder)
+    if not sharded:
+        check_size(config, TensorFiles(folder), str(folder))
     model = build_empty(config, compute.device, dtype)
-    read_weights(folder, model, family)
+    if sharded:
+        from hanlin.checkpoint.sharded import read_sharded_weights
+
+        read_sharded_weights(folder, model)
+    else:
+        read_weights(folder, model, family)
     return model.eval(), tokenizer, read_defaults(folder)
 
 

@@ -3,11 +3,12 @@
 import json
 import shutil
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from safetensors.torch import load_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from hanlin.base.errors import CheckpointError, NewerFormatError
 from hanlin.base.files import atomic_folder, disk_errors, recover_folder
@@ -16,7 +17,7 @@ from hanlin.base.manifest import NAME as MANIFEST
 from hanlin.base.manifest import read_manifest, verify_files, write_manifest
 from hanlin.base.progress import console
 from hanlin.checkpoint.defaults import GenerationDefaults
-from hanlin.checkpoint.folder import write_model_files
+from hanlin.checkpoint.folder import is_sharded, write_model_files
 from hanlin.checkpoint.tensor_files import save_tensors
 from hanlin.model.assemble import Model
 from hanlin.tokenizer.tokenizer import Tokenizer
@@ -24,31 +25,43 @@ from hanlin.tokenizer.tokenizer import Tokenizer
 KIND = "checkpoint"
 
 
-def save_checkpoint(
-    folder: Path,
-    model: Model,
-    tokenizer: Tokenizer,
-    tensors: Mapping[str, Tensor],
-    values: dict[str, Any],
-    config: dict[str, Any],
-    inputs: dict[str, str],
-) -> None:
-    """Write one checkpoint that appears whole or not at all. `tensors` and `values` are the train state."""
+@dataclass(frozen=True)
+class Checkpoint:
+    """What a checkpoint holds: a model, `tensors` and `values` of the train state, and the run it belongs to."""
+
+    model: Model
+    tokenizer: Tokenizer
+    tensors: Mapping[str, Tensor]
+    values: dict[str, Any]
+    config: dict[str, Any]
+    inputs: dict[str, str]
+
+    def write(self, folder: Path, weights: bool) -> None:
+        """Write everything but manifest and tensors, and the weights if asked for."""
+        write_model_files(folder, self.model, self.tokenizer, GenerationDefaults(), weights=weights)
+        (folder / "resume").mkdir()
+        (folder / "resume" / "state.json").write_text(json.dumps(self.values) + "\n", "utf-8")
+
+
+def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
+    """Write one checkpoint that appears whole or not at all."""
     with atomic_folder(folder) as fresh, disk_errors(folder):
-        write_model_files(fresh, model, tokenizer, GenerationDefaults())
-        resume = fresh / "resume"
-        resume.mkdir()
+        checkpoint.write(fresh, weights=True)
         save_tensors(
-            resume / "optimizer.safetensors",
-            {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()},
+            fresh / "resume" / "optimizer.safetensors",
+            {name: tensor.detach().cpu().contiguous() for name, tensor in checkpoint.tensors.items()},
         )
-        (resume / "state.json").write_text(json.dumps(values) + "\n", "utf-8")
-        write_manifest(fresh, KIND, config, inputs)
+        write_manifest(fresh, KIND, checkpoint.config, checkpoint.inputs)
 
 
-def load_train_state(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """The train state that `save_checkpoint` wrote."""
-    tensors = load_file(folder / "resume" / "optimizer.safetensors")
+def load_train_state(folder: Path, model: nn.Module) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """The train state of a checkpoint, its tensors whole, or of a sharded one laid out as the parameters of `model`."""
+    if is_sharded(folder):
+        from hanlin.checkpoint.sharded import read_sharded_state
+
+        tensors = read_sharded_state(folder, model)
+    else:
+        tensors = load_file(folder / "resume" / "optimizer.safetensors")
     return tensors, json.loads((folder / "resume" / "state.json").read_text("utf-8"))
 
 
@@ -83,6 +96,11 @@ def keep_checkpoints(run: Path, steps: set[int]) -> None:
     for folder in _checkpoints(run):
         if _step(folder) not in steps:
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def checkpoint_steps(run: Path) -> list[int]:
+    """The steps of which a run has checkpoints, in order."""
+    return sorted(map(_step, _checkpoints(run)))
 
 
 def checkpoint_folder(run: Path, step: int) -> Path:

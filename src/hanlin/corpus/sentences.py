@@ -1,6 +1,7 @@
 """Cutting text into sentences, Chinese and English alike; nothing is lost but the space between them."""
 
 import re
+from itertools import pairwise
 
 ABBREVIATIONS = frozenset({
     "mr", "mrs", "ms", "dr", "prof", "sr", "jr", "st", "vs", "etc", "e.g", "i.e", "cf", "fig", "eq", "sec", "no", "vol", "pp", "al", "inc", "ltd", "co", "corp", "dept", "gen", "col", "sgt", "capt", "jan", "feb", "mar", "apr", "jun", "jul", "aug", "sep", "sept", "oct", "nov", "dec", "u.s", "u.k", "ph.d", "a.m", "p.m"
@@ -36,6 +37,15 @@ def split_sentences(text: str) -> list[str]:
         pieces.append(text[start : match.end()])
         start = match.end()
     return [piece.strip() for piece in [*pieces, text[start:]] if piece.strip()]
+
+
+def cut_at_sentences(text: str) -> list[str]:
+    """`text` in pieces of one sentence each, with the space before it; joined, they are `text`."""
+    borders, place = [0], 0
+    for sentence in split_sentences(text)[:-1]:
+        place = text.index(sentence, place) + len(sentence)
+        borders.append(place)
+    return [text[start:stop] for start, stop in pairwise([*borders, len(text)])]
 
 
 def _ends_here(text: str, match: re.Match[str]) -> bool:

@@ -20,7 +20,7 @@ DRAWS_AT_ONCE = 2**22
 
 def bits_per_byte_interval(scores: Scores, resamples: int = 1000, seed: int = 0) -> Interval | None:
     """The 95 % interval of `scores.bits_per_byte`; None for a single document: it says nothing of others."""
-    return _interval(scores.nll_D, scores.bytes_D, resamples, seed)
+    return ratio_interval(scores.nll_D / np.log(2), scores.bytes_D, resamples, seed)
 
 
 def difference_interval(
@@ -32,24 +32,26 @@ def difference_interval(
     cancels. An interval wholly below zero says that the first is better.
     """
     assert np.array_equal(first.bytes_D, second.bytes_D), "both models must be examined on the same documents"
-    return _interval(first.nll_D - second.nll_D, first.bytes_D, resamples, seed)
+    nll_D = first.nll_D - second.nll_D
+    return ratio_interval(nll_D / np.log(2), first.bytes_D, resamples, seed)
 
 
-def _interval(nll_D: Floats, bytes_D: Ids, resamples: int, seed: int) -> Interval | None:
-    if len(nll_D) < 2:
+def ratio_interval(sums_D: Floats, counts_D: Ids, resamples: int, seed: int) -> Interval | None:
+    """The 95 % interval of the sum of `sums_D` over that of `counts_D`; None for a single document."""
+    if len(sums_D) < 2:
         return None
-    ratios_R = np.concatenate(list(_resampled(nll_D, bytes_D, resamples, seed)))
-    low, high = np.nanpercentile(ratios_R / np.log(2), [2.5, 97.5])
+    ratios_R = np.concatenate(list(_resampled(sums_D, counts_D, resamples, seed)))
+    low, high = np.nanpercentile(ratios_R, [2.5, 97.5])
     return Interval(low=float(low), high=float(high))
 
 
-def _resampled(nll_D: Floats, bytes_D: Ids, resamples: int, seed: int) -> Iterator[Floats]:
+def _resampled(sums_D: Floats, counts_D: Ids, resamples: int, seed: int) -> Iterator[Floats]:
     """Ratios of sums over D documents drawn with replacement; NaN where all that were drawn are empty."""
     generator = np.random.default_rng(seed)
-    D = len(nll_D)
+    D = len(sums_D)
     at_once = max(1, DRAWS_AT_ONCE // D)
     for done in range(0, resamples, at_once):
         drawn_RD = generator.integers(D, size=(min(at_once, resamples - done), D))
-        sizes_R = bytes_D[drawn_RD].sum(axis=1, dtype=np.float64)
+        sizes_R = counts_D[drawn_RD].sum(axis=1, dtype=np.float64)
         sizes_R[sizes_R == 0] = np.nan
-        yield nll_D[drawn_RD].sum(axis=1) / sizes_R
+        yield sums_D[drawn_RD].sum(axis=1) / sizes_R

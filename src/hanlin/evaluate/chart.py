@@ -21,10 +21,14 @@ Point = tuple[float, float]
 
 @dataclass(frozen=True)
 class Series:
-    """A named line. Points whose y is not finite (or not above zero on a log axis) leave a gap."""
+    """A named line. Points whose y is not finite (or not above zero on a log axis) leave a gap.
+
+    joined: whether a line joins the points, or each stands for itself.
+    """
 
     name: str
     points: Sequence[Point]
+    joined: bool = True
 
 
 @dataclass(frozen=True)
@@ -82,7 +86,7 @@ def line_chart(series: Sequence[Series], x_name: str, y_name: str, log: bool = F
     if not flat:
         return None
     first, last = min(x for x, _ in flat), max(x for x, _ in flat)
-    x_ticks = nice_ticks(first, last, most=6, whole=True)
+    x_ticks = nice_ticks(first, last, most=6, whole=all(x == round(x) for x, _ in flat))
     lowest, highest = min(y for _, y in flat), max(y for _, y in flat)
     y_ticks = log_ticks(lowest, highest) if log else nice_ticks(lowest, highest, most=6)
     single = first == last
@@ -91,15 +95,19 @@ def line_chart(series: Sequence[Series], x_name: str, y_name: str, log: bool = F
     parts = [_grid(x_axis, x_ticks, y_axis, y_ticks, x_name, y_name)]
     drawn = 0
     for index, one in enumerate(series):
-        runs = thin(runs_of(one.points, log), MOST_POINTS)
+        whole_runs = runs_of(one.points, log) if one.joined else [[point] for point in usable[index]]
+        runs = thin(whole_runs, MOST_POINTS)
         drawn += sum(map(len, runs))
         parts.append(_line(index, one.name, runs, x_axis, y_axis))
     points = sum(len(one.points) for one in series)
     return Chart(_svg(y_name, HEIGHT, parts), points, drawn, points - len(flat))
 
 
-def bar_chart(bars: Sequence[Bar], x_name: str) -> Markup | None:
-    """Horizontal bars from zero, one under another, each with its whiskers. None if there are none."""
+def bar_chart(bars: Sequence[Bar], x_name: str, alike: bool = False) -> Markup | None:
+    """Horizontal bars from zero, one under another, each with its whiskers. None if there are none.
+
+    alike: all in one colour, where colours would say nothing.
+    """
     finite = [bar for bar in bars if math.isfinite(bar.value)]
     if not finite:
         return None
@@ -116,7 +124,7 @@ def bar_chart(bars: Sequence[Bar], x_name: str) -> Markup | None:
     name = Markup('<text class="axis" x="{}" y="{}" text-anchor="end">{}</text>').format(
         WIDTH - 104, height - 4, x_name
     )
-    rows = [_bar(index, bar, axis, top + index * row) for index, bar in enumerate(finite)]
+    rows = [_bar(0 if alike else n, bar, axis, top + n * row) for n, bar in enumerate(finite)]
     return _svg(x_name, height, [lines, name, *rows])
 
 

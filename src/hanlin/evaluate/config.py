@@ -23,6 +23,8 @@ class EvaluateConfig(Settings):
     """Bootstrap resamples behind each interval."""
     seed: int = Field(0, ge=0, lt=2**63)
     """Seed of the random draw of documents, of the bootstrap and of the samples."""
+    pseudo_tokens: int = Field(2000, ge=0)
+    """Of a masked language model, so many tokens of the split are hidden one at a time; 0: no pseudo-perplexity."""
     prompts: tuple[str, ...] = ()
     """Beginnings that the model continues, for people to read."""
     max_new_tokens: int = Field(80, ge=1)

@@ -39,6 +39,15 @@ LABELS: dict[str, Text] = {
         "step. Lower is better; it compares only models with the same tokenizer.",
         "困惑度：每一步模型实际上仍在多少个同样可能的词元之间犹豫。越低越好；只能用来比较使用同一分词器的模型。",
     ),
+    "objective": Text("objective", "目标"),
+    "measure": Text("measure", "度量"),
+    "value": Text("value", "数值"),
+    "objective_help": Text(
+        "The model on what it was trained to do, on text that it has not seen. Loss is in nats, lower is better. "
+        "Pseudo-perplexity hides one token at a time and shows all others; it does not compare with perplexity.",
+        "模型在未见过的文本上完成其训练目标的情况。损失以奈特计，越低越好。伪困惑度每次只掩盖一个词元、其余全部可见，"
+        "不能与困惑度相比。",
+    ),
     "interval_help": Text(
         "The whiskers are 95 % intervals (bootstrap over documents): where the figure would fall on other "
         "documents of the same kind.",
@@ -133,6 +142,17 @@ LABELS: dict[str, Text] = {
 }
 """Names, and one sentence under each figure (`..._help`)."""
 
+MEASURES: dict[str, Text] = {
+    "loss": Text("loss", "损失"),
+    "accuracy": Text("accuracy", "准确率"),
+    "token_loss": Text("loss at hidden tokens", "被掩盖词元的损失"),
+    "token_accuracy": Text("accuracy at hidden tokens", "被掩盖词元的准确率"),
+    "pair_loss": Text("loss of pairs (chance: 0.693)", "句对的损失（随机为 0.693）"),
+    "pair_accuracy": Text("accuracy of pairs (chance: 0.5)", "句对的准确率（随机为 0.5）"),
+    "pseudo_perplexity": Text("pseudo-perplexity", "伪困惑度"),
+}
+"""What objectives measure."""
+
 
 def label(name: str, lang: Lang) -> str:
     """The words for `name` in `lang`."""
@@ -143,3 +163,9 @@ def label(name: str, lang: Lang) -> str:
 def model_label(name: str, lang: Lang) -> str:
     """The words for a model of an examination; a model that has none is called by its name."""
     return label(name, lang) if name in LABELS else name
+
+
+def measure_label(name: str, lang: Lang) -> str:
+    """The words for what an objective measures; what has none is called by its name."""
+    text = MEASURES.get(name)
+    return name if text is None else text.zh if lang == "zh" else text.en

@@ -5,16 +5,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from rich.table import Table
 
-from hanlin.base.files import write_text
 from hanlin.base.language import Text
-from hanlin.evaluate.chart import Bar, Chart, Point, Series, bar_chart, line_chart
+from hanlin.evaluate.chart import Bar, Point, Series, bar_chart, line_chart
 from hanlin.evaluate.gradients import reach
 from hanlin.evaluate.labels import Lang
 from hanlin.evaluate.ladder import Ladder, Rung
+from hanlin.evaluate.page import Page, Plot, in_language, write_page
 from hanlin.evaluate.recall import recall_reach
 from hanlin.evaluate.results import Difference
 
@@ -180,38 +179,20 @@ PANELS = (
 """The plots of the page, in order."""
 
 
-@dataclass(frozen=True)
-class Plot:
-    """A chart of the page with its heading, its sentence, and the number and name of each line."""
-
-    title: Text
-    help: Text
-    chart: Chart
-    lines: tuple[tuple[int, str], ...]
-
-
 def write_ladder_report(path: Path, ladder: Ladder, title: str, machine: str, lang: Lang = "en") -> None:
     """Write the page in English or Chinese, whole or not at all."""
-    environment = Environment(
-        loader=PackageLoader("hanlin.evaluate", "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    page = environment.get_template("ladder.html.jinja").render(
-        say=lambda text: text.zh if lang == "zh" else text.en,
-        Text=Text,
-        lang=lang,
+    page = Page(
+        kind=Text("ladder of models", "模型阶梯"),
         title=title,
         machine=machine,
+        heading=Text("The rungs", "各级"),
         columns=[column.title for column in COLUMNS],
         rows=ladder_rows(ladder),
-        legend=legend(ladder),
-        bars=_bars(ladder, lang),
+        sentences=legend(ladder),
         plots=_plots(ladder, lang),
+        bars=_bars(ladder, lang),
     )
-    write_text(path, page)
+    write_page(path, page, lang)
 
 
 def _bars(ladder: Ladder, lang: Lang) -> Markup | None:
@@ -219,20 +200,18 @@ def _bars(ladder: Ladder, lang: Lang) -> Markup | None:
     for rung in ladder.rungs:
         interval = rung.figures.bits_per_byte_interval
         ends = (interval.low, interval.high) if interval else (None, None)
-        bars.append(Bar(_in(NAMES[rung.name], lang), rung.figures.bits_per_byte, *ends))
-    return bar_chart(bars, _in(Text("bits per byte", "比特/字节"), lang))
+        bars.append(Bar(in_language(NAMES[rung.name], lang), rung.figures.bits_per_byte, *ends))
+    return bar_chart(bars, in_language(Text("bits per byte", "比特/字节"), lang))
 
 
 def _plots(ladder: Ladder, lang: Lang) -> list[Plot]:
     plots = []
     for panel in PANELS:
-        series = [Series(_in(NAMES[rung.name], lang), panel.points(rung, ladder)) for rung in ladder.rungs]
-        chart = line_chart(series, _in(panel.x, lang), _in(panel.y, lang), panel.log)
+        series = [
+            Series(in_language(NAMES[rung.name], lang), panel.points(rung, ladder)) for rung in ladder.rungs
+        ]
+        chart = line_chart(series, in_language(panel.x, lang), in_language(panel.y, lang), panel.log)
         if chart is not None:
             lines = tuple((number, one.name) for number, one in enumerate(series) if one.points)
             plots.append(Plot(panel.title, panel.help, chart, lines))
     return plots
-
-
-def _in(text: Text, lang: Lang) -> str:
-    return text.zh if lang == "zh" else text.en

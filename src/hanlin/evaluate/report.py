@@ -13,8 +13,8 @@ from hanlin.base.files import write_text
 from hanlin.base.language import Text
 from hanlin.evaluate import sentences
 from hanlin.evaluate.chart import Bar, Chart, Series, bar_chart, line_chart
-from hanlin.evaluate.labels import Lang, label, model_label
-from hanlin.evaluate.results import Examination, Sample
+from hanlin.evaluate.labels import Lang, label, measure_label, model_label
+from hanlin.evaluate.results import Examination, ObjectiveExamination, Sample
 
 Row = Mapping[str, float | int | str | None]
 
@@ -46,6 +46,7 @@ class RunReport:
     tokenizer: Mapping[str, Any] | None = None
     samples: Sequence[Sample] = ()
     examination: Examination | None = None
+    objectives: ObjectiveExamination | None = None
     plan: Mapping[str, Any] | None = None
 
 
@@ -91,6 +92,7 @@ def render_report(report: RunReport, lang: Lang = "en") -> str:
     environment.globals.update(say=say, lang=lang, sentences=sentences, Text=Text)
     environment.filters["plain"] = lambda value: plain(value, lang)
     environment.filters["model_label"] = lambda name: model_label(name, lang)
+    environment.filters["measure_label"] = lambda name: measure_label(name, lang)
     return environment.get_template("report.html.jinja").render(
         report=report,
         panels=_panels(report.curves or (), say),
@@ -159,6 +161,11 @@ def _tiles(report: RunReport, lang: Lang) -> list[tuple[str, str]]:
             tiles.append((words, f"{figures.bits_per_byte:.3f}"))
         first = next(iter(report.examination.models.values()))
         tiles.append((label("perplexity", lang), f"{first.perplexity:,.1f}"))
+    if report.objectives is not None:
+        for name, objective in report.objectives.objectives.items():
+            measure, figure = next(iter(objective.figures.items()))
+            words = measure_label(measure, lang)
+            tiles.append((words if name == measure else f"{words} · {name}", f"{figure.value:,.3f}"))
     if report.curves:
         tiles.append((label("steps", lang), f"{int(_number(report.curves[-1]['step'])):,}"))
     return tiles

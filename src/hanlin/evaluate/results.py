@@ -71,7 +71,33 @@ class Examination(Record):
     differences: tuple[Difference, ...]
 
 
-def write_results(path: Path, examination: Examination) -> None:
+class Figure(Record):
+    """A measured value. The interval is None where there is too little to tell."""
+
+    value: float
+    interval: Interval | None
+
+
+class ObjectiveFigures(Record):
+    """What a model reached by one objective on one split."""
+
+    rows: int
+    """Rows examined."""
+    rows_in_split: int
+    """Rows that the split has; more than `rows` if a cap cut some off."""
+    figures: dict[str, Figure]
+
+
+class ObjectiveExamination(Record):
+    """How a model that is no causal language model did by its own objectives."""
+
+    split: Split
+    uniform_loss: float
+    """The loss of a model to which all tokens are alike: ln V."""
+    objectives: dict[str, ObjectiveFigures]
+
+
+def write_results(path: Path, examination: Examination | ObjectiveExamination) -> None:
     """Write `results.json`, whole or not at all."""
     write_text(path, examination.model_dump_json(indent=1) + "\n")
 
@@ -79,3 +105,8 @@ def write_results(path: Path, examination: Examination) -> None:
 def read_results(path: Path) -> Examination:
     """Read what `write_results` wrote."""
     return Examination.model_validate_json(path.read_text("utf-8"))
+
+
+def read_objective_results(path: Path) -> ObjectiveExamination:
+    """Read what `write_results` wrote of a model that is no causal language model."""
+    return ObjectiveExamination.model_validate_json(path.read_text("utf-8"))

@@ -2,7 +2,7 @@
 
 from hanlin.base.language import Text
 from hanlin.evaluate.chart import Chart
-from hanlin.evaluate.results import Difference, Examination
+from hanlin.evaluate.results import Difference, Examination, ObjectiveExamination, ObjectiveFigures
 
 
 def verdict(difference: Difference) -> Text:
@@ -55,6 +55,23 @@ def counted(e: Examination) -> Text:
         f"in {e.ngram_seconds:.1f} s.",
         f"n 元模型（{e.ngram_order} 元，插值修正 Kneser-Ney 平滑）统计了训练集的 {e.ngram_tokens:,} 个词元"
         f"{'' if whole else f'（共 {e.ngram_tokens_in_split:,} 个）'}，用时 {e.ngram_seconds:.1f} 秒。",
+    )
+
+
+def knows_nothing(e: ObjectiveExamination) -> Text:
+    """What the losses are to be held against."""
+    return Text(
+        f"A model that knows nothing has a loss of {e.uniform_loss:.3f} at each token. Text of the {e.split} split.",
+        f"一无所知的模型在每个词元上的损失为 {e.uniform_loss:.3f}。文本取自 {e.split} 数据集。",
+    )
+
+
+def rows_examined(name: str, figures: ObjectiveFigures) -> Text:
+    """How much was examined, and what a cap left out."""
+    whole = figures.rows == figures.rows_in_split
+    return Text(
+        f"{name}: {figures.rows:,}{'' if whole else f' of {figures.rows_in_split:,}'} rows.",
+        f"{name}：{figures.rows:,} 行{'' if whole else f'（共 {figures.rows_in_split:,} 行）'}。",
     )
 
 

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from hanlin.model.cache import LayerCache
 from hanlin.model.config import CoreConfig
+from hanlin.model.linear import products
 from hanlin.model.mask import Mask
 from hanlin.model.norm import build_norm
 from hanlin.model.position import Rotation, rotate
@@ -71,6 +72,10 @@ def fused_attention(
     The (T, S) scores are never held, nor the (T, S) mask where it is sparse. Kernels have no softcap: that takes
     the reference, part by part.
     """
+    if mask.is_whole:
+        return _whole(q_BHTD, k_BGSD, v_BGSD, mask, scale, softcap, dropout)
+    if mask.documents is not None:
+        return _by_document(q_BHTD, k_BGSD, v_BGSD, mask.documents, scale, softcap, dropout)
     if mask.parts is None:
         return _whole(q_BHTD, k_BGSD, v_BGSD, mask, scale, softcap, dropout)
     keys, values = torch.split(k_BGSD, KEYS, dim=2), torch.split(v_BGSD, KEYS, dim=2)
@@ -87,6 +92,27 @@ def fused_attention(
         for part in mask.parts
     ]
     return torch.cat(mixed, dim=2)
+
+
+def _by_document(
+    q_BHTD: Tensor,
+    k_BGSD: Tensor,
+    v_BGSD: Tensor,
+    rules: list[Mask],
+    scale: float | None,
+    softcap: float | None,
+    dropout: float,
+) -> Tensor:
+    """Each packed document alone, as if nothing were before or after it."""
+    lengths = [rule.query.count for rule in rules]
+    # Split, not sliced: the gradient of a slice is as large as what it was cut from.
+    pieces = [torch.split(x.transpose(1, 2).flatten(0, 1), lengths) for x in (q_BHTD, k_BGSD, v_BGSD)]
+    mixed = []
+    for rule, *piece in zip(rules, *pieces, strict=True):
+        q, k, v = (x_THD.transpose(0, 1).unsqueeze(0) for x_THD in piece)
+        mixed.append(fused_attention(q, k, v, rule, scale, softcap, dropout).squeeze(0).transpose(0, 1))
+    B, H, T, D = q_BHTD.shape
+    return torch.cat(mixed).view(B, T, H, D).transpose(1, 2)
 
 
 def _whole(
@@ -132,23 +158,23 @@ class Attention(nn.Module):
 
     def keys_values(self, x_BSC: Tensor, rotation: Rotation | None = None) -> KeysValues:
         """What the tokens of `x_BSC` offer to be looked at."""
-        k_BSGD = self.key(x_BSC).unflatten(-1, (self.kv_heads, self.head_size))
-        v_BSGD = self.value(x_BSC).unflatten(-1, (self.kv_heads, self.head_size))
-        if self.key_norm is not None:
-            k_BSGD = self.key_norm(k_BSGD)
-        if rotation is not None:
-            k_BSGD = rotate(k_BSGD, rotation, self.pairs)
-        return k_BSGD.transpose(1, 2), v_BSGD.transpose(1, 2)
+        k_BSC, v_BSC = products(x_BSC, self.key, self.value)
+        return self._heads(k_BSC, self.key_norm, rotation), self._heads(v_BSC)
 
     def queries(self, x_BTC: Tensor, rotation: Rotation | None = None) -> Tensor:
         """What the tokens of `x_BTC` look for: (B, H, T, D)."""
-        q_BTHD = self.query(x_BTC).unflatten(-1, (self.heads, self.head_size))
-        if self.query_norm is not None:
-            q_BTHD = self.query_norm(q_BTHD)
+        return self._heads(self.query(x_BTC), self.query_norm, rotation)
+
+    def _heads(
+        self, x_BTC: Tensor, norm: nn.Module | None = None, rotation: Rotation | None = None
+    ) -> Tensor:
+        """Queries, keys or values by head, normed and turned: (B, H or G, T, D)."""
+        x_BTHD = x_BTC.view(*x_BTC.shape[:-1], -1, self.head_size)
+        if norm is not None:
+            x_BTHD = norm(x_BTHD)
         if rotation is not None:
-            q_BTHD = rotate(q_BTHD, rotation, self.pairs)
-        q_BHTD: Tensor = q_BTHD.transpose(1, 2)
-        return q_BHTD
+            x_BTHD = rotate(x_BTHD, rotation, self.pairs)
+        return x_BTHD.transpose(1, 2)
 
     def forward(
         self,
@@ -162,8 +188,12 @@ class Attention(nn.Module):
 
         The keys are the tokens themselves, after those in `cache`; or `memory` (cross-attention).
         """
-        q_BHTD = self.queries(x_BTC, rotation)
-        k_BGSD, v_BGSD = self.keys_values(x_BTC, rotation) if memory is None else memory
+        if memory is None:
+            q_BTC, k_BTC, v_BTC = products(x_BTC, self.query, self.key, self.value)
+            q_BHTD = self._heads(q_BTC, self.query_norm, rotation)
+            k_BGSD, v_BGSD = self._heads(k_BTC, self.key_norm, rotation), self._heads(v_BTC)
+        else:
+            q_BHTD, (k_BGSD, v_BGSD) = self.queries(x_BTC, rotation), memory
         if cache is not None:
             k_BGSD, v_BGSD = cache.append(k_BGSD, v_BGSD, mask.key.count)
         dropout = self.dropout if self.training else 0.0

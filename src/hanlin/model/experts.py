@@ -31,7 +31,8 @@ class Experts(nn.Module):
         out_NC = torch.zeros_like(x_NC)
         for index, expert in enumerate(self.experts):
             tokens, slots = torch.where(chosen_NK == index)
-            if len(tokens):
+            # While training, one that no token has chosen learns zero: it has a gradient in every process alike.
+            if len(tokens) or self.training:
                 part = expert(x_NC[tokens]) * weights_NK[tokens, slots, None].to(x_NC.dtype)
                 out_NC = out_NC.index_add(0, tokens, part.to(x_NC.dtype))
         self.balance = balance_loss(probabilities_NE, chosen_NK) if self.training else None

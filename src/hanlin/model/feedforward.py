@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hanlin.model.config import CoreConfig
+from hanlin.model.linear import products
 
 
 def gelu_tanh(x: Tensor) -> Tensor:
@@ -40,6 +41,7 @@ class FeedForward(nn.Module):
         if self.gate is None:
             inner_BTF = self.activation(self.up(x_BTC))
         else:
-            inner_BTF = self.activation(self.gate(x_BTC)) * self.up(x_BTC)
+            gate_BTF, up_BTF = products(x_BTC, self.gate, self.up)
+            inner_BTF = self.activation(gate_BTF) * up_BTF
         out: Tensor = self.down(inner_BTF)
         return out

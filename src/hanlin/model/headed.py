@@ -55,6 +55,11 @@ class Headed(Stack):
             return hidden_BTC
         if self.config.head in OVER_VOCABULARY:
             return self.logits(hidden_BTC)
+        return self.judge(hidden_BTC, documents_BT)
+
+    def judge(self, hidden_BTC: Tensor, documents_BT: Tensor | None = None) -> Tensor:
+        """What classify (B, K), tag (B, T, K) or regress (B,) say of last hidden states, float32."""
+        assert self.head is not None
         if self.config.head != "tag":
             judged = self.pooled(hidden_BTC, documents_BT)
         else:
@@ -68,13 +73,15 @@ class Headed(Stack):
         assert self.config.head in OVER_VOCABULARY, (
             f"head {self.config.head} has no scores over the vocabulary"
         )
-        if self.transform is not None:
-            hidden_BTC = self.transform(hidden_BTC)
-        if self.config.head_scale != 1:
-            hidden_BTC = hidden_BTC * self.config.head_scale
-        logits_BTV: Tensor = self.head(hidden_BTC).float()
+        logits_BTV: Tensor = self.head(self.head_input(hidden_BTC)).float()
         cap = self.config.logit_softcap
         return logits_BTV if cap is None else cap * torch.tanh(logits_BTV / cap)
+
+    def head_input(self, hidden_BTC: Tensor) -> Tensor:
+        """What the output over the vocabulary is a linear function of (but for a softcap): the same shape."""
+        if self.transform is not None:
+            hidden_BTC = self.transform(hidden_BTC)
+        return hidden_BTC if self.config.head_scale == 1 else hidden_BTC * self.config.head_scale
 
     def pooled(self, hidden_BTC: Tensor, documents_BT: Tensor | None = None) -> Tensor:
         """The vector that stands for each text, through the pooler if there is one: (B, C)."""

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from hanlin.model.config import CoreConfig, Pattern
-from hanlin.model.sparse import SHARED, Part, plan
+from hanlin.model.sparse import SHARED, Part, documents, plan
 
 Bias = Callable[[Tensor, Tensor], Tensor]
 """Places of queries (B, T) and keys (B, S) -> what is added to scores, (B, H, T, S)."""
@@ -37,6 +37,15 @@ class Tokens:
         """Some of them."""
         documents_BT = None if self.documents_BT is None else self.documents_BT[:, which]
         return Tokens(self.places_BT[:, which], self.positions_BT[:, which], documents_BT)
+
+    def document(self, row: int, places: slice) -> "Tokens":
+        """Those at some places of one row, which are one document."""
+        rows = slice(row, row + 1)
+        places_BT = self.places_BT.expand(row + 1, -1) if len(self.places_BT) == 1 else self.places_BT
+        positions_BT = (
+            self.positions_BT.expand(row + 1, -1) if len(self.positions_BT) == 1 else self.positions_BT
+        )
+        return Tokens(places_BT[rows, places], positions_BT[rows, places])
 
 
 @dataclass(frozen=True)
@@ -95,10 +104,20 @@ class Mask:
             and self.prefix_B1 is None
         )
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether there is nothing in the rule to cut along."""
+        return self.everything or self.plainly_causal
+
+    @cached_property
+    def documents(self) -> list["Mask"] | None:
+        """The rule within each document, where it is cheaper to attend to them one by one (sparse.py)."""
+        return documents(self)
+
     @cached_property
     def parts(self) -> list[Part] | None:
         """The rule cut into parts that together cost less than the whole, where there are such (sparse.py)."""
-        return None if self.everything or self.plainly_causal else plan(self)
+        return None if self.is_whole else plan(self)
 
     @cached_property
     def allowed_BTS(self) -> Tensor:
@@ -140,9 +159,9 @@ class Mask:
 
     def fused(self, dtype: torch.dtype) -> Tensor | None:
         """The rule and the bias as `scaled_dot_product_attention` takes them; None where it needs neither."""
-        if self.bias_BHTS is not None:
+        if self.bias is not None:
             return self._biased.to(dtype)
-        if self.everything or self.plainly_causal:
+        if self.is_whole:
             return None
         return self.allowed_BTS.unsqueeze(1)
 

@@ -6,7 +6,7 @@ B batch, T time, H heads, D head size, R values of a head that turn (R <= D), C 
 """
 
 import math
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -66,8 +66,7 @@ class SinusoidalTable(nn.Module):
 class RotaryTable(nn.Module):
     """Cosines and sines of position x frequency, theta_i = base^(-2i/R). Source: arXiv 2104.09864, eq. 15.
 
-    `local`: for sliding layers, by `rope_theta_local` and not stretched. The tables are in float32 whatever the
-    model is in, and as long as positions have been asked for: windows can be far longer than any text.
+    `local`: for sliding layers, by `rope_theta_local` and not stretched. In float32 whatever the model is in.
     """
 
     def __init__(self, config: CoreConfig, local: bool = False) -> None:
@@ -75,33 +74,28 @@ class RotaryTable(nn.Module):
         self.size, self.pairs = config.rotary_size, config.position_pairs
         self.base = config.rope_theta_local if local and config.rope_theta_local else config.rope_theta
         self.scaling = None if local else config.rope_scaling
-        self._tables: Rotation | None = None
 
     def forward(self, positions: Tensor | int, device: torch.device | str = "cpu") -> Rotation:
-        """The rotation for positions (B, T), on their device, or for 0 .. positions-1 on `device`."""
+        """The rotation for positions (B, T), on their device, or for 0 .. positions-1 on `device`.
+
+        Computed anew in each pass, for so few values that a kept table would save nothing.
+        """
         if isinstance(positions, int):
-            cosine_TR, sine_TR = self._up_to(positions, torch.device(device))
-            return cosine_TR[:positions], sine_TR[:positions]
-        cosine_TR, sine_TR = self._up_to(int(positions.max()) + 1, positions.device)
-        return cosine_TR[positions], sine_TR[positions]
-
-    def _up_to(self, length: int, device: torch.device) -> Rotation:
-        """Tables for at least `length` positions, computed anew, twice as long, when they are too short."""
-        tables = self._tables
-        if tables is None or len(tables[0]) < length or tables[0].device != device:
-            # Tables that inference has made would be of no use to a training pass after it.
-            with torch.inference_mode(False):
-                tables = self._compute(max(2 * length, 64), device)
-            self._tables = tables  # another thread may put a shorter one here: what is returned is this one
-        return tables
-
-    def _compute(self, T: int, device: torch.device) -> Rotation:
-        frequencies, magnitude = _frequencies(self.size, self.base, device), 1.0
+            positions = torch.arange(positions, device=device)
+        frequencies, magnitude = _frequencies(self.size, self.base, positions.device), 1.0
         if self.scaling is not None:
             frequencies, magnitude = scale_frequencies(frequencies, self.base, self.scaling)
-        half = torch.outer(torch.arange(T, dtype=torch.float32, device=device), frequencies)
-        angle_TR = half.repeat(1, 2) if self.pairs == "halves" else half.repeat_interleave(2, dim=1)
-        return angle_TR.cos() * magnitude, angle_TR.sin() * magnitude
+        half = positions.float().unsqueeze(-1) * frequencies
+        cosine, sine = half.cos(), half.sin()
+        if magnitude != 1:
+            cosine, sine = cosine * magnitude, sine * magnitude
+        return self._doubled(cosine), self._doubled(sine)
+
+    def _doubled(self, half: Tensor) -> Tensor:
+        """Of each pair's value, one for each of the two."""
+        if self.pairs == "halves":
+            return torch.cat((half, half), dim=-1)
+        return half.repeat_interleave(2, dim=-1)
 
 
 def scale_frequencies(frequencies: Tensor, base: float, scaling: RopeScaling) -> tuple[Tensor, float]:
@@ -141,12 +135,31 @@ def _yarn_bounds(size: int, base: float, original: int, scaling: RopeScaling) ->
 def rotate(x_BTHD: Tensor, rotation: Rotation, pairs: str = "halves") -> Tensor:
     """Turn each pair of the first R values of every head by its position's angle; same shape and dtype."""
     cosine, sine = (table.unsqueeze(-2).to(x_BTHD.dtype) for table in rotation)
-    R = cosine.shape[-1]
-    turning, still = x_BTHD[..., :R], x_BTHD[..., R:]
-    if pairs == "halves":
-        first, second = turning.chunk(2, dim=-1)
-        crossed = torch.cat((-second, first), dim=-1)
-    else:
-        crossed = torch.stack((-turning[..., 1::2], turning[..., 0::2]), dim=-1).flatten(-2)
-    turned = turning * cosine + crossed * sine
-    return torch.cat((turned, still), dim=-1) if still.shape[-1] else turned
+    turned: Tensor = _Rotate.apply(x_BTHD, cosine, sine, pairs)  # type: ignore[no-untyped-call]
+    return turned
+
+
+class _Rotate(torch.autograd.Function):
+    """A gradient comes through by the opposite rotation, which autograd would take twice as long to find."""
+
+    @staticmethod
+    def forward(ctx: Any, x_BTHD: Tensor, cosine: Tensor, sine: Tensor, pairs: str) -> Tensor:
+        ctx.save_for_backward(cosine, sine)
+        ctx.pairs = pairs
+        R = cosine.shape[-1]
+        one, other = (
+            (slice(0, R // 2), slice(R // 2, R)) if pairs == "halves" else (slice(0, R, 2), slice(1, R, 2))
+        )
+        first, second = x_BTHD[..., one], x_BTHD[..., other]
+        turned = (
+            (first * cosine[..., one]).addcmul_(second, sine[..., one], value=-1),
+            (second * cosine[..., other]).addcmul_(first, sine[..., other]),
+        )
+        if pairs == "halves":
+            return torch.cat((*turned, x_BTHD[..., R:]), dim=-1)
+        return torch.cat((torch.stack(turned, dim=-1).flatten(-2), x_BTHD[..., R:]), dim=-1)
+
+    @staticmethod
+    def backward(ctx: Any, gradient_BTHD: Tensor) -> tuple[Tensor, None, None, None]:
+        cosine, sine = ctx.saved_tensors
+        return _Rotate.apply(gradient_BTHD, cosine, -sine, ctx.pairs), None, None, None  # type: ignore[no-untyped-call]

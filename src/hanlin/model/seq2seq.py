@@ -83,9 +83,13 @@ class Seq2Seq(nn.Module):
 
     def logits(self, hidden_BTC: Tensor) -> Tensor:
         """Scores over the vocabulary: (..., V), float32."""
-        logits_BTV: Tensor = self.head(hidden_BTC * self.config.head_scale).float()
+        logits_BTV: Tensor = self.head(self.head_input(hidden_BTC)).float()
         cap = self.config.logit_softcap
         return logits_BTV if cap is None else cap * torch.tanh(logits_BTV / cap)
+
+    def head_input(self, hidden_BTC: Tensor) -> Tensor:
+        """What the output over the vocabulary is a linear function of (but for a softcap): the same shape."""
+        return hidden_BTC if self.config.head_scale == 1 else hidden_BTC * self.config.head_scale
 
 
 def shift_right(targets_BT: Tensor, start_id: int) -> Tensor:

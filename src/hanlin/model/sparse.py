@@ -2,11 +2,12 @@
 
 The rule is the mask's own. Here it is asked of whole blocks, by the least and the greatest of their tokens'
 places, positions and documents; the answer may show too much, never too little, because each part keeps the exact
-rule for its own queries and keys.
+rule for its own queries and keys. Packed documents are attended to one by one where that costs less still.
 
 B batch, T query time, S key time, N blocks of queries, M blocks of keys.
 """
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
@@ -24,6 +25,9 @@ LONG = 512
 WORTH = 0.66
 """The share of blocks that may be seen where parts are to cost less than the whole."""
 
+DOCUMENT = 1000
+"""What a call of the kernel for one document costs beside its pairs of tokens, in pairs."""
+
 SHARED = -2
 """The document of keys that all documents of their row see."""
 
@@ -34,6 +38,33 @@ class Part(NamedTuple):
     queries: slice
     blocks: list[int]
     mask: "Mask"
+
+
+def documents(mask: "Mask") -> list["Mask"] | None:
+    """The rule within each packed document, row by row, or None where the whole costs less.
+
+    None also where a document lies in pieces, or is not all of what its tokens see. Only on a CPU: a GPU does better
+    with few large calls.
+    """
+    documents_BT, T = mask.query.documents_BT, mask.query.count
+    if documents_BT is None or documents_BT is not mask.key.documents_BT or documents_BT.device.type != "cpu":
+        return None
+    ends_BT = torch.ones_like(documents_BT, dtype=torch.bool)
+    ends_BT[:, :-1] = documents_BT.diff(dim=1) != 0
+    numbers = int((documents_BT.sort(dim=1).values.diff(dim=1) != 0).sum()) + len(documents_BT)
+    ends = ends_BT.flatten().nonzero().flatten()
+    lengths = ends.diff(prepend=torch.tensor([-1]))
+    pairs = int((lengths**2 + DOCUMENT).sum())
+    if len(ends) != numbers or (documents_BT == SHARED).any() or pairs > WORTH * documents_BT.numel() * T:
+        return None
+    rules = []
+    for end, length in zip(ends.tolist(), lengths.tolist(), strict=True):
+        row, places = end // T, slice(end % T + 1 - length, end % T + 1)
+        tokens = mask.query.document(row, places)
+        prefix_B1 = None if mask.prefix_B1 is None else mask.prefix_B1[row : row + 1]
+        everything = not mask.causal and mask.pattern == "full"
+        rules.append(replace(mask, query=tokens, key=tokens, prefix_B1=prefix_B1, everything=everything))
+    return rules
 
 
 def plan(mask: "Mask") -> list[Part] | None:

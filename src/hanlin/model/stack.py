@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from hanlin.base.errors import RequestError
 from hanlin.base.language import Text
@@ -27,7 +28,8 @@ from hanlin.model.position import RotaryTable, Rotation
 class Stack(nn.Module):
     """x <- Block_l(x) for l = 1 .. layers, on embedded tokens; a final norm unless blocks end in one (post-norm).
 
-    prefixes: what adapters put before the tokens of every block.
+    prefixes: what adapters put before the tokens of every block. checkpointing: whether a training pass keeps only what
+    comes into each block but the last and computes the rest again for its gradients (arXiv 1604.06174).
     """
 
     def __init__(
@@ -48,6 +50,7 @@ class Stack(nn.Module):
         self.blocks = nn.ModuleList(Block(config, layer, cross) for layer in range(layers))
         self.norm = nn.Identity() if config.norm_placement == "post" else build_norm(config)
         self.prefixes: Prefixes | None = None
+        self.checkpointing = False
 
     def hidden(
         self,
@@ -75,7 +78,7 @@ class Stack(nn.Module):
         if self.prefixes is not None:
             cache = self.prefixes.before(B, cache)
         lengths = [0] if cache is None else cache.lengths_B.tolist()
-        self._check_window(max(lengths) + T)
+        self._check_window(max(lengths) + _longest(T, positions_BT, documents_BT, self.config.window))
         if cache is None:
             mask = self_mask(
                 T,
@@ -115,12 +118,15 @@ class Stack(nn.Module):
         memory_documents_BS: Tensor | None,
     ) -> Tensor:
         T = x_BTC.shape[1]
-        masks = {pattern: mask.narrowed(self.config, pattern) for pattern in set(self.config.attention)}
+        masks = {
+            pattern: mask.narrowed(self.config, pattern) for pattern in dict.fromkeys(self.config.attention)
+        }
         rotations = self._rotations(T if positions_BT is None else positions_BT, x_BTC.device)
         seen = memory_mask(T, memory[0][0].shape[2], x_BTC.device, memory_documents_BS) if memory else None
+        again = self.checkpointing and torch.is_grad_enabled()
         for index, block in enumerate(self.blocks):
             pattern = self.config.pattern(index)
-            x_BTC = block(
+            inputs = (
                 x_BTC,
                 masks[pattern],
                 rotations[pattern == "sliding"],
@@ -128,6 +134,11 @@ class Stack(nn.Module):
                 memory[index] if memory else None,
                 seen,
             )
+            # The last block's gradients come first: what it holds is needed at once.
+            if again and index < len(self.blocks) - 1:
+                x_BTC = checkpoint(block, *inputs, use_reentrant=False)
+            else:
+                x_BTC = block(*inputs)
         return x_BTC
 
     def _rotations(
@@ -161,6 +172,13 @@ class Stack(nn.Module):
                     "请缩短文本，或换用窗口更长的模型。",
                 ),
             )
+
+
+def _longest(T: int, positions_BT: Tensor | None, documents_BT: Tensor | None, window: int) -> int:
+    """Of T tokens a row, how many are one document. Asked only of rows that are longer than the window."""
+    if window >= T or positions_BT is None or documents_BT is None:
+        return T
+    return int(positions_BT.max()) + 1
 
 
 def _rotary_tables(config: CoreConfig) -> tuple[RotaryTable | None, RotaryTable | None]:

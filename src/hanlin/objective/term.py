@@ -16,7 +16,8 @@ Ratio = tuple[float, int]
 class Objective(Protocol):
     """What a training step minimises. An objective says which batches it takes.
 
-    whole_batch: its loss compares the rows of a batch with each other, so that they cannot be split.
+    whole_batch: its loss compares the rows of a batch with each other: the trainer does not split it, and the objective
+    itself sees to it that memory does not grow with its rows.
     """
 
     whole_batch: bool = False

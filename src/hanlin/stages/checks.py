@@ -6,14 +6,37 @@ from hanlin.base.errors import ConfigError
 from hanlin.base.language import Text
 from hanlin.base.records import Split
 from hanlin.stages.corpus import current_corpus
-from hanlin.stages.objectives import objective_configs
+from hanlin.stages.objectives import hides_tokens, is_language_model, objective_configs
 from hanlin.stages.recipe import Recipe
 from hanlin.stages.tokenizer import current_tokenizer
 
 
 def check_trainable(recipe: Recipe) -> None:
-    """Raise `ConfigError` for an objective that does not fit the model."""
+    """Raise `ConfigError` for an objective that does not fit the model, or an examination without effect."""
     objective_configs(recipe)
+    config, unused = recipe.evaluate, list[str]()
+    if not is_language_model(recipe):
+        unused += ["prompts", "max_new_tokens", "temperature", "ngram_order", "ngram_max_tokens"]
+    if is_language_model(recipe) or not hides_tokens(recipe):
+        unused += ["pseudo_tokens"]
+    given = [
+        f"evaluate.{name}"
+        for name in unused
+        if getattr(config, name) != type(config).model_fields[name].default
+    ]
+    if recipe.pretrain.samples and not is_language_model(recipe):
+        given.append("pretrain.samples")
+    if given:
+        settings = ", ".join(given)
+        raise ConfigError(
+            Text(
+                f"{settings} does nothing for a model with these objectives: "
+                f"{'it hides no tokens' if given == ['evaluate.pseudo_tokens'] else 'it continues no text'}.",
+                f"{settings} 对具有这些目标的模型不起作用："
+                f"{'它不掩盖词元' if given == ['evaluate.pseudo_tokens'] else '它不续写文本'}。",
+            ),
+            Text("Leave it out.", "请去掉它。"),
+        )
 
 
 def check_splits(recipe: Recipe) -> None:

@@ -2,26 +2,39 @@
 
 import contextlib
 import json
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from hanlin.base.device import choose_compute
 from hanlin.base.errors import CheckpointError
 from hanlin.base.files import atomic_folder, write_text
 from hanlin.base.language import Text, speaks_chinese
 from hanlin.base.lock import locked
 from hanlin.base.manifest import Manifest, read_manifest, write_manifest
 from hanlin.batches.store import TokenStore
+from hanlin.checkpoint.folder import open_model
 from hanlin.corpus.shards import read_documents
 from hanlin.evaluate.examine import examine, train_ngram
+from hanlin.evaluate.objectives import examine_objective, examine_pseudo_perplexity
 from hanlin.evaluate.perplexity import HeldOut
 from hanlin.evaluate.report import RunReport, Stage, write_report
-from hanlin.evaluate.results import Sample, read_results, write_results
+from hanlin.evaluate.results import (
+    Examination,
+    ObjectiveExamination,
+    Sample,
+    read_objective_results,
+    read_results,
+    write_results,
+)
 from hanlin.evaluate.samples import check_prompts, write_samples
 from hanlin.evaluate.scorers import decoder_scorer
 from hanlin.generate.language_model import load
+from hanlin.model.encoder import Encoder
 from hanlin.stages.current import current_manifest, required_manifest
 from hanlin.stages.doctor import machine_line
+from hanlin.stages.objectives import build_mixture, framed_rows, hides_tokens, is_language_model
 from hanlin.stages.recipe import Recipe
 
 KIND = "examination"
@@ -78,6 +91,9 @@ def _examine(recipe: Recipe, folder: Path) -> None:
     config, places = recipe.evaluate, recipe.places
     store = TokenStore(places.tokens)
     store.verify()
+    if not is_language_model(recipe):
+        write_results(folder / "results.json", examine_objectives(recipe, store))
+        return
     model = load(places.model, recipe.pretrain.device)
     check_prompts(model, config)
     ngram = train_ngram(store.documents("train"), store.vocab_size, store.begin_id, config)
@@ -88,6 +104,27 @@ def _examine(recipe: Recipe, folder: Path) -> None:
     write_text(folder / "samples.jsonl", "".join(f"{line}\n" for line in lines))
 
 
+def examine_objectives(recipe: Recipe, store: TokenStore) -> ObjectiveExamination:
+    """The model by its own objectives on the split that is examined."""
+    config, pretrain = recipe.evaluate, recipe.pretrain
+    compute = choose_compute(pretrain.device, pretrain.precision)
+    model, _, _ = open_model(recipe.places.model, compute)
+    mixture = build_mixture(recipe, store, ("train", config.split))
+    share = min(
+        1.0,
+        (config.max_bytes or math.inf) / max(1, store.bytes(config.split)),
+        (config.max_documents or math.inf) / max(1, store.manifest.report[config.split]["documents"]),
+    )
+    found = {part.name: examine_objective(model, part, share, compute, config) for part in mixture.parts}
+    if config.pseudo_tokens and hides_tokens(recipe):
+        assert isinstance(model, Encoder)
+        rows = framed_rows(recipe, store.tokens(config.split))
+        found["pseudo_perplexity"] = examine_pseudo_perplexity(model, rows, compute, config)
+    return ObjectiveExamination(
+        split=config.split, uniform_loss=math.log(model.config.vocab_size), objectives=found
+    )
+
+
 def held_out(recipe: Recipe, store: TokenStore) -> list[HeldOut]:
     """The documents of the split that is examined, each with its ids."""
     split = recipe.evaluate.split
@@ -96,11 +133,17 @@ def held_out(recipe: Recipe, store: TokenStore) -> list[HeldOut]:
 
 
 def read_samples(folder: Path) -> list[Sample]:
-    """The samples of an examination folder."""
-    return [
-        Sample.model_validate_json(line)
-        for line in (folder / "samples.jsonl").read_text("utf-8").split("\n")[:-1]
-    ]
+    """The samples of an examination folder; none of a model that continues no text."""
+    path = folder / "samples.jsonl"
+    lines = path.read_text("utf-8").split("\n")[:-1] if path.exists() else []
+    return [Sample.model_validate_json(line) for line in lines]
+
+
+def read_examination(recipe: Recipe) -> Examination | ObjectiveExamination:
+    """What the examination of this recipe's model found."""
+    path = recipe.places.evaluate / "results.json"
+    with _reading(path):
+        return read_results(path) if is_language_model(recipe) else read_objective_results(path)
 
 
 def write_run_report(recipe: Recipe) -> None:
@@ -116,16 +159,18 @@ def write_run_report(recipe: Recipe) -> None:
     }
     lineage = [_stage(name, folder) for name, folder in stages.items()]
     plan = places.folder / "plan.json"
+    curves, found = _curves(places.pretrain / "metrics.jsonl"), read_examination(recipe)
     report = RunReport(
         title=recipe.folder.name,
         machine=machine_line(),
         configuration=recipe.model_dump(mode="json"),
         lineage=lineage,
-        curves=_curves(places.pretrain / "metrics.jsonl"),
+        curves=curves,
         corpus=_json(places.corpus / "report.json"),
         tokenizer=_json(places.tokenizer / "report.json"),
         samples=read_samples(places.evaluate),
-        examination=read_results(places.evaluate / "results.json"),
+        examination=found if isinstance(found, Examination) else None,
+        objectives=found if isinstance(found, ObjectiveExamination) else None,
         plan=_json(plan) if plan.is_file() else None,
     )
     write_report(places.report, report, "zh" if speaks_chinese() else "en")

@@ -7,6 +7,7 @@ from typing import Any
 
 from rich.console import Console
 
+from hanlin.base.errors import ConfigError
 from hanlin.base.files import atomic_folder, write_text
 from hanlin.base.language import Text, speaks_chinese
 from hanlin.base.lock import locked
@@ -22,6 +23,7 @@ from hanlin.stages.checks import check_splits
 from hanlin.stages.current import current_manifest
 from hanlin.stages.doctor import machine_line
 from hanlin.stages.evaluate import held_out
+from hanlin.stages.objectives import objective_configs
 from hanlin.stages.pretrain import run_tokens
 from hanlin.stages.recipe import Recipe
 from hanlin.stages.run import run_recipe
@@ -37,8 +39,9 @@ def run_ladder(recipe: Recipe) -> Ladder:
     """Make corpus, tokenizer and tokens where they are not current, climb, and write `ladder/`.
 
     A rung that is finished and current is not trained again. Raises `Interrupted` after Ctrl-C; what was
-    finished stays.
+    finished stays. Raises `ConfigError` for a recipe with another objective than causal.
     """
+    _check_causal(recipe)
     check_splits(recipe)
     run_recipe(recipe, "corpus", "tokenizer")
     store = run_tokens(recipe)
@@ -57,6 +60,18 @@ def run_ladder(recipe: Recipe) -> Ladder:
         )
         write_manifest(folder, KIND, recipe.dump("ladder"), {"tokens": store.fingerprint})
     return ladder
+
+
+def _check_causal(recipe: Recipe) -> None:
+    kinds = [config.kind for config in objective_configs(recipe)]
+    if kinds != ["causal"]:
+        raise ConfigError(
+            Text(
+                f"The ladder compares causal language models; this recipe trains {', '.join(kinds)}.",
+                f"ladder 比较的是因果语言模型，而此配方训练的是 {'、'.join(kinds)}。",
+            ),
+            Text("Use a recipe with pretrain.objective=causal.", "请使用 pretrain.objective=causal 的配方。"),
+        )
 
 
 def rung_folder(recipe: Recipe, name: RungName) -> Path:

@@ -3,23 +3,32 @@
 from collections.abc import Sequence
 from typing import Protocol
 
-from hanlin.base.errors import ConfigError
-from hanlin.base.language import Text
-from hanlin.base.records import Split
-from hanlin.batches.loader import Examples, Loader
-from hanlin.batches.pack import PackedRows
-from hanlin.batches.store import Ids
-from hanlin.model.config import CoreConfig
-from hanlin.objective.causal import Causal
-from hanlin.objective.config import ObjectiveConfig, ObjectiveName
-from hanlin.objective.mixture import Mixture, Part
-from hanlin.objective.term import Objective
-from hanlin.stages.recipe import Recipe
+import numpy as np
+import numpy.typing as npt
 
-FITS: dict[ObjectiveName, tuple[tuple[str, str], ...]] = {
-    "causal": (("decoder", "lm"),),
-}
-"""The (assembly, head) that each objective trains; the first objective that fits a model is its default."""
+from hanlin.base.records import Split
+from hanlin.batches.framed import FramedRows
+from hanlin.batches.loader import Examples, Loader
+from hanlin.batches.masked import MaskedRows
+from hanlin.batches.masking import Masking
+from hanlin.batches.pack import PackedRows
+from hanlin.batches.permuted import PermutedRows
+from hanlin.batches.prefix import PrefixRows
+from hanlin.batches.sentence_pairs import PairRows, Sentences
+from hanlin.batches.spans import SpanRows, Spans
+from hanlin.batches.store import Ids
+from hanlin.objective.causal import Causal
+from hanlin.objective.config import MASKED, ObjectiveConfig
+from hanlin.objective.masked import Masked
+from hanlin.objective.mixture import Mixture, Part
+from hanlin.objective.permutation import Permutation
+from hanlin.objective.sentence_pairs import SentencePairs
+from hanlin.objective.sequence_to_sequence import SequenceToSequence
+from hanlin.objective.term import Objective
+from hanlin.stages.fitting import check_fit, default_objective
+from hanlin.stages.recipe import Recipe
+from hanlin.tokenizer.tokenizer import Tokenizer
+from hanlin.tokenizer.word_numbers import WordNumbers
 
 
 class TokenSource(Protocol):
@@ -31,17 +40,38 @@ class TokenSource(Protocol):
     def tokens(self, split: Split, sources: Sequence[str] = ()) -> Ids:
         """The ids of a split, of all sources of the corpus or of some."""
 
+    def sentence_starts(self, split: Split, sources: Sequence[str] = ()) -> npt.NDArray[np.int64]:
+        """Where in them each sentence begins; asked only where `needs_sentences`."""
+
 
 def objective_configs(recipe: Recipe) -> tuple[ObjectiveConfig, ...]:
-    """The parts of the run; raises `ConfigError` for an objective that does not fit the model."""
-    pretrain, shape = recipe.pretrain, (recipe.model.assembly, recipe.model.head)
-    fitting = [name for name, shapes in FITS.items() if shape in shapes]
-    kind = pretrain.objective or (fitting[0] if fitting else "causal")
+    """The parts of the run; raises `ConfigError` for an objective that does not fit the model or the tokenizer."""
+    pretrain = recipe.pretrain
+    kind = pretrain.objective or default_objective(recipe.model)
     configs = pretrain.mixture or (ObjectiveConfig(kind=kind),)
-    for config in configs:
-        if config.kind not in fitting:
-            raise _does_not_fit(config.kind, recipe.model, fitting)
+    check_fit(recipe, configs)
     return configs
+
+
+def needs_sentences(recipe: Recipe) -> bool:
+    """Whether a part of the run has to know where sentences begin."""
+    return any(config.kind in ("next-sentence", "sentence-order") for config in objective_configs(recipe))
+
+
+def hides_tokens(recipe: Recipe) -> bool:
+    """Whether the model learns to say which tokens were hidden, and so has a pseudo-perplexity."""
+    return any(config.kind in MASKED for config in objective_configs(recipe))
+
+
+def is_language_model(recipe: Recipe) -> bool:
+    """Whether the model learns to continue text: a decoder, one of whose parts is causal or has a prefix."""
+    return any(config.kind in ("causal", "prefix") for config in objective_configs(recipe))
+
+
+def framed_rows(recipe: Recipe, tokens: Ids) -> FramedRows:
+    """Rows as the recipe's encoder reads them."""
+    special = recipe.tokenizer.special.ids()
+    return FramedRows(tokens, recipe.model.window, special, recipe.pretrain.separate_documents)
 
 
 def build_mixture(
@@ -65,42 +95,67 @@ def build_mixture(
             Part(
                 name=f"{config.kind}-{number}" if same else config.kind,
                 objective=_objective(recipe, config),
-                train=Loader(train, rows=pretrain.batch_rows, seed=pretrain.seed, rank=rank, ranks=ranks),
-                held_out=Loader(
-                    held_out, rows=pretrain.micro_rows or pretrain.batch_rows, seed=pretrain.seed
+                train=Loader(
+                    train,
+                    rows=len(train) if pretrain.batch == "full" else pretrain.batch_rows,
+                    seed=pretrain.seed,
+                    rank=rank,
+                    ranks=ranks,
                 ),
+                held_out=Loader(held_out, rows=pretrain.rows_at_once, seed=pretrain.seed),
                 weight=config.weight,
             )
         )
     return Mixture(parts)
 
 
+def epoch_rows(mixture: Mixture) -> int:
+    """Rows of one pass over what a run learns from; of a mixture, of its first part."""
+    train = mixture.parts[0].train
+    assert isinstance(train, Loader)
+    return len(train.examples)
+
+
 def _objective(recipe: Recipe, config: ObjectiveConfig) -> Objective:
+    smoothing, special = recipe.pretrain.label_smoothing, recipe.tokenizer.special.ids()
     match config.kind:
-        case "causal":
-            return Causal(recipe.pretrain.label_smoothing)
+        case "causal" | "prefix":
+            return Causal(smoothing)
+        case "masked":
+            return Masked(smoothing)
+        case "next-sentence" | "sentence-order":
+            return SentencePairs(smoothing)
+        case "permutation":
+            return Permutation(special.pad if special.mask is None else special.mask, smoothing)
+        case "spans" if recipe.model.assembly == "seq2seq":
+            return SequenceToSequence(special.pad, smoothing)
+        case "spans":
+            return Causal(smoothing)
 
 
 def _examples(recipe: Recipe, source: TokenSource, split: Split, config: ObjectiveConfig) -> Examples:
-    tokens = source.tokens(split, config.sources)
+    tokens, special = source.tokens(split, config.sources), recipe.tokenizer.special.ids()
+    window, separate = recipe.model.window, recipe.pretrain.separate_documents
     match config.kind:
         case "causal":
-            return PackedRows(
-                tokens, recipe.model.window, source.begin_id, recipe.pretrain.separate_documents
-            )
+            return PackedRows(tokens, window, source.begin_id, separate)
+        case "prefix":
+            return PrefixRows(PackedRows(tokens, window, source.begin_id, separate))
+        case "masked":
+            return MaskedRows(framed_rows(recipe, tokens), _masking(recipe, source, config))
+        case "permutation":
+            return PermutedRows(framed_rows(recipe, tokens), config.predicted_share)
+        case "spans":
+            spans = Spans(config.span_share, config.span_length)
+            return SpanRows(tokens, window, special, spans, decoder=recipe.model.assembly == "decoder")
+        case "next-sentence" | "sentence-order":
+            sentences = Sentences(tokens, source.sentence_starts(split, config.sources), special.end)
+            return PairRows(sentences, window, special, _masking(recipe, source, config), config.kind)
 
 
-def _does_not_fit(kind: str, model: CoreConfig, fitting: Sequence[str]) -> ConfigError:
-    remedy = (
-        Text(f"For this model choose from {', '.join(fitting)}.", f"此模型可选：{'、'.join(fitting)}。")
-        if fitting
-        else Text(
-            "Pre-train with head lm (decoder, seq2seq) or masked (encoder); other heads are for fine-tuning.",
-            "请用 head lm（decoder、seq2seq）或 masked（encoder）预训练；其余的 head 用于微调。",
-        )
-    )
-    return ConfigError(
-        Text(f"The objective {kind} does not fit a model of assembly {model.assembly}, head {model.head}.",
-             f"目标 {kind} 不适用于 assembly 为 {model.assembly}、head 为 {model.head} 的模型。"),
-        remedy,
-    )  # fmt: skip
+def _masking(recipe: Recipe, source: TokenSource, config: ObjectiveConfig) -> Masking:
+    special, place = recipe.tokenizer.special.ids(), recipe.places.tokenizer
+    assert special.mask is not None
+    # Before there is a tokenizer, a run that is only tried out has no words.
+    words = WordNumbers(Tokenizer.load(place)) if config.whole_words and place.exists() else None
+    return Masking(special.mask, source.vocab_size, special.all, config.mask_share, words=words)

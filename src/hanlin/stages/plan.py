@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
+import numpy.typing as npt
 import psutil
 import torch
 
@@ -16,18 +17,25 @@ from hanlin.batches.store import Ids, TokenStore
 from hanlin.model import count
 from hanlin.model.config import CoreConfig
 from hanlin.stages.checks import check_trainable
-from hanlin.stages.objectives import build_mixture
-from hanlin.stages.pretrain import model_config
+from hanlin.stages.objectives import build_mixture, epoch_rows
+from hanlin.stages.plan_memory import process_memory
+from hanlin.stages.pretrain import model_config, run_tokens
 from hanlin.stages.recipe import Recipe
+from hanlin.tokenizer.special import SpecialIds
 from hanlin.trainer.config import PretrainConfig
 from hanlin.trainer.trial import run_trial
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Sizes in bytes, times in seconds. `epochs` is None while the corpus is not encoded yet."""
+    """Sizes in bytes, times in seconds. `epochs` is None while the corpus is not encoded yet.
+
+    Memory is that of one process, and of `machine_bytes` what a process may take. Time is that of computing: what
+    several processes tell each other comes on top.
+    """
 
     device: str
+    processes: int
     parameters: int
     training_tokens: int
     epochs: float | None
@@ -43,16 +51,19 @@ class Plan:
 
     @property
     def fits(self) -> bool:
-        """Whether the memory of this machine is enough."""
+        """Whether the memory is enough."""
         return self.memory_bytes < self.machine_bytes
 
 
-def make_plan(recipe: Recipe) -> Plan:
+def make_plan(recipe: Recipe, processes: int = 1) -> Plan:
     """Count what can be counted, and measure three real steps for the rest.
+
+    Processes share the memory and the cores of this machine, or have a GPU each.
 
     Raises `ConfigError` when the weights with their gradients and optimizer state alone are larger than the memory.
     """
     check_trainable(recipe)
+    recipe = _counted(recipe)
     config = recipe.pretrain
     compute = choose_compute(config.device, config.precision)
     store = _store(recipe)
@@ -64,34 +75,33 @@ def make_plan(recipe: Recipe) -> Plan:
     machine = (
         torch.cuda.get_device_properties(compute.device).total_memory
         if on_gpu
-        else psutil.virtual_memory().total
+        else psutil.virtual_memory().total // processes
     )
-    _require_room(core, config, machine)
+    if processes == 1:
+        _require_room(core, config, machine)
     peak = measure_peak_flops(compute)
     with torch.random.fork_rng(), memory_errors():
-        planned = recipe.model_copy(update={"model": core})
-        mixture = build_mixture(planned, _RandomTokens(core.vocab_size, core.window), ("train", "train"))
+        planned, special = recipe.model_copy(update={"model": core}), recipe.tokenizer.special.ids()
+        mixture = build_mixture(
+            planned, RandomTokens(core.vocab_size, core.window, special), ("train", "train"), ranks=processes
+        )
         trial = run_trial(core, mixture, config, compute)
     step_tokens = config.batch_rows * core.window
     flops = count.training_flops_per_token(core, core.window)
-    parts = {
-        "weights": trial.weight_bytes,
-        "gradients": trial.weight_bytes,
-        "optimizer": trial.optimizer_bytes,
-        "activations": trial.activation_bytes,
-        "process": trial.process_bytes,
-    }
+    step_seconds = trial.step_seconds * (1 if on_gpu else processes)
+    parts = process_memory(trial, core, config.distribution, processes)
     return Plan(
         device=compute.describe(),
+        processes=processes,
         parameters=count.parameters(core),
         training_tokens=config.steps * step_tokens,
         epochs=config.steps * step_tokens / len(store.tokens("train")) if store else None,
         flops_per_token=flops,
         cache_bytes_per_token=count.cache_bytes_per_token(core),
-        step_seconds=trial.step_seconds,
-        training_seconds=config.steps * trial.step_seconds,
-        tokens_per_second=step_tokens / trial.step_seconds,
-        peak_share=step_tokens * flops / trial.step_seconds / peak,
+        step_seconds=step_seconds,
+        training_seconds=config.steps * step_seconds,
+        tokens_per_second=step_tokens / step_seconds,
+        peak_share=step_tokens * flops / step_seconds / (peak * (processes if on_gpu else 1)),
         memory_bytes=sum(parts.values()),
         memory_parts=parts,
         machine_bytes=machine,
@@ -114,6 +124,14 @@ def plan_lines(plan: Plan) -> list[str]:
             f"时间    训练约 {plan.training_seconds / 60:.1f} 分钟（{plan.tokens_per_second:,.0f} 词元/秒，为本机矩阵速度的 {plan.peak_share:.0%}）；验证与保存另计",
         ),
     ]  # fmt: skip
+    if plan.processes > 1:
+        lines.insert(
+            1,
+            Text(
+                f"processes   {plan.processes}; memory is that of each, time without what they tell each other",
+                f"进程    {plan.processes} 个；内存按每个进程计，时间不含进程间通信",
+            ),
+        )
     if not plan.fits:
         lines.append(
             Text(
@@ -130,11 +148,12 @@ def plan_values(plan: Plan) -> dict[str, object]:
 
 
 def _require_room(core: CoreConfig, config: PretrainConfig, machine: int) -> None:
-    """The least that training holds, in float32: weight, gradient, and one value of Muon or two of AdamW; and for
-    the backward pass what goes into attention and feed-forward layer of each block, for each token of a micro-batch.
+    """The least that training holds, in float32: weight, gradient, one value of Muon or momentum, two of Adam and its
+    kin, and a moving average; and for the backward pass what goes into attention and feed-forward layer of each block, for each token of a micro-batch.
     """
-    states = 4 * count.parameters(core) * (4 if config.optimizer == "adamw" else 3)
-    rows = min(config.micro_rows or config.batch_rows, config.batch_rows)
+    kept = 1 if config.optimizer == "muon" else bool(config.momentum) if config.optimizer == "sgd" else 2
+    states = 4 * count.parameters(core) * (2 + kept + (config.ema is not None))
+    rows = min(config.rows_at_once, config.batch_rows)
     activations = 4 * 2 * core.layers * core.width * core.window * rows
     least = states + activations
     if least < machine:
@@ -158,6 +177,14 @@ def _require_room(core: CoreConfig, config: PretrainConfig, machine: int) -> Non
     )
 
 
+def _counted(recipe: Recipe) -> Recipe:
+    """The recipe with epochs as steps and a full batch as rows, for which the corpus is encoded if it is not yet."""
+    if recipe.pretrain.epochs is None and recipe.pretrain.batch == "rows":
+        return recipe
+    rows = epoch_rows(build_mixture(recipe, run_tokens(recipe)))
+    return recipe.model_copy(update={"pretrain": recipe.pretrain.for_rows(rows)})
+
+
 def _store(recipe: Recipe) -> TokenStore | None:
     try:
         return TokenStore(recipe.places.tokens)
@@ -165,16 +192,22 @@ def _store(recipe: Recipe) -> TokenStore | None:
         return None
 
 
-class _RandomTokens:
+class RandomTokens:
     """Documents of half a window, so that the path for several documents a row is the one measured."""
 
-    begin_id = 0
-
-    def __init__(self, vocab_size: int, window: int) -> None:
-        self.vocab_size, self._window = vocab_size, window
+    def __init__(self, vocab_size: int, window: int, special: SpecialIds) -> None:
+        self.vocab_size, self.begin_id = vocab_size, special.end
+        self._first, self._length = len(special.all), max(1, window // 2)
+        self._begins = np.arange(0, 64 * window + 1, self._length)
 
     def tokens(self, split: Split, sources: Sequence[str] = ()) -> Ids:
         """Enough random ids for a few rows."""
-        ids = np.random.default_rng(0).integers(1, self.vocab_size, 64 * self._window + 1).astype(np.uint32)
-        ids[:: max(1, self._window // 2)] = self.begin_id
+        size = int(self._begins[-1]) + 1
+        ids = np.random.default_rng(0).integers(self._first, self.vocab_size, size).astype(np.uint32)
+        ids[self._begins] = self.begin_id
         return ids
+
+    def sentence_starts(self, split: Split, sources: Sequence[str] = ()) -> npt.NDArray[np.int64]:
+        """About four sentences a document."""
+        steps = np.arange(1, self._length, max(1, self._length // 4))
+        return (self._begins[:-1, None] + steps).ravel()

@@ -14,6 +14,7 @@ from hanlin.evaluate.ladder import LadderConfig
 from hanlin.model.config import CoreConfig
 from hanlin.tokenizer.config import TokenizerConfig
 from hanlin.trainer.config import PretrainConfig
+from hanlin.trainer.sweep import SweepConfig
 
 
 class GenerationSettings(GenerationDefaults):
@@ -41,6 +42,8 @@ class Recipe(Settings):
     """How it is examined."""
     ladder: LadderConfig = LadderConfig()
     """What `hanlin ladder` holds it against, and under which budget."""
+    sweep: SweepConfig = SweepConfig()
+    """Which settings `hanlin sweep` tries."""
 
     @model_validator(mode="after")
     def _reads_nothing_of_its_own(self) -> Self:
@@ -80,6 +83,7 @@ class Places:
         self.evaluate = folder / "evaluate"
         self.report = folder / "report.html"
         self.ladder = folder / "ladder"
+        self.sweep = folder / "sweep"
 
 
 def read_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:

@@ -135,7 +135,7 @@ class Climb:
                 optimizers,
                 batch,
                 self.compute,
-                micro_rows=pretrain.micro_rows or pretrain.batch_rows,
+                micro_rows=pretrain.rows_at_once,
                 clip=pretrain.clip,
                 on_nonfinite="skip",
             )
@@ -157,12 +157,16 @@ class Climb:
             "save_every": steps,
             "patience": None,
             "log_every": max(1, steps // 50),
+            "metric": "valid_loss",
+            "epochs": None,
+            "batch": "rows",
         }
         warmup = min(pretrain.warmup, steps // 5)
         settings = PretrainConfig(**{**pretrain.model_dump(), **once, "steps": steps, "warmup": warmup})
+        state = TrainState(model, build_optimizers(model, settings))
         with memory_errors():
             ending = train(
-                TrainState(model, build_optimizers(model, settings)),
+                state,
                 Mixture([Part(title, Causal(settings.label_smoothing), rows, valid)]),
                 settings,
                 self.compute,
@@ -182,6 +186,7 @@ class Climb:
                 )
             )
             raise Interrupted
+        model.load_state_dict(state.examined(average=settings.ema_use != "validation"), strict=False)
         return model
 
     def _recall_rows(self) -> recall.RecallRows:

@@ -5,17 +5,32 @@ import sys
 from pathlib import Path
 
 from hanlin.base.language import Text
-from hanlin.evaluate.results import Difference, read_results
-from hanlin.stages.evaluate import read_samples
+from hanlin.evaluate.results import Difference, Examination, ObjectiveExamination
+from hanlin.stages.evaluate import read_examination, read_samples
 from hanlin.stages.recipe import Recipe
 
 
 def summary_lines(recipe: Recipe) -> list[str]:
     """The summary for people."""
-    places = recipe.places
-    examination = read_results(places.evaluate / "results.json")
-    lines = ["", str(Text("Continuations", "续写"))]
-    for sample in read_samples(places.evaluate):
+    found = read_examination(recipe)
+    about = _of_objectives(found) if isinstance(found, ObjectiveExamination) else _of_text(recipe, found)
+    return ["", *about, *_places(recipe, continues=isinstance(found, Examination))]
+
+
+def _of_objectives(examination: ObjectiveExamination) -> list[str]:
+    lines = [
+        str(Text(f"Examination on the {examination.split} split", f"在 {examination.split} 数据集上考核"))
+    ]
+    for name, objective in examination.objectives.items():
+        for measure, figure in objective.figures.items():
+            spread = f"  [{figure.interval.low:.3f}, {figure.interval.high:.3f}]" if figure.interval else ""
+            lines.append(f"  {name:<18} {measure:<18} {figure.value:.3f}{spread}")
+    return lines
+
+
+def _of_text(recipe: Recipe, examination: Examination) -> list[str]:
+    lines = [str(Text("Continuations", "续写"))]
+    for sample in read_samples(recipe.places.evaluate):
         lines += [f"  {sample.prompt}|{sample.continuation}".replace("\n", "\n  "), ""]
     lines.append(
         str(
@@ -31,9 +46,13 @@ def summary_lines(recipe: Recipe) -> list[str]:
         lines.append(
             f"  {name:<12} {figures.bits_per_byte:.3f}{spread}   perplexity {figures.perplexity:,.1f}"
         )
-    lines += [_difference(difference) for difference in examination.differences]
-    folder, program = recipe.folder, _program()
-    lines += [
+    return [*lines, *map(_difference, examination.differences)]
+
+
+def _places(recipe: Recipe, continues: bool) -> list[str]:
+    """Where everything is, and what can be done with the model."""
+    places, folder, program = recipe.places, recipe.folder, _program()
+    lines = [
         "",
         str(Text("Where everything is", "所在位置")),
         f"  {Text('report     ', '报告   ')} {places.report}",
@@ -42,11 +61,17 @@ def summary_lines(recipe: Recipe) -> list[str]:
         f"  {Text('metrics    ', '训练记录')} {places.pretrain / 'metrics.jsonl'}",
         "",
         str(Text("Go on", "接下来")),
+    ]
+    if not continues:
+        shown = f"  {program} show model {places.model}"
+        encodes = recipe.model.assembly == "encoder"
+        return [*lines, shown, *[f'  {program} embed --model {places.model} --text "..."'] * encodes]
+    return [
+        *lines,
         f'  {program} generate {folder} "..."',
         f"  {program} chat {folder}",
         f"  {program} serve {folder}        {Text('then open http://127.0.0.1:8000', '然后打开 http://127.0.0.1:8000')}",
     ]
-    return lines
 
 
 def _program() -> str:

@@ -9,7 +9,6 @@ from tokenizers import decoders, models, pre_tokenizers, processors, trainers
 from hanlin.tokenizer.config import TokenizerConfig
 from hanlin.tokenizer.patterns import PATTERNS
 from hanlin.tokenizer.saving import save_tokenizer
-from hanlin.tokenizer.special import SPECIAL_TOKENS
 from hanlin.tokenizer.vocabulary import check_size, not_empty
 
 
@@ -30,7 +29,7 @@ def train_bpe(texts: Iterable[str], config: TokenizerConfig) -> tokenizers.Token
     The alphabet is all 256 bytes, so that every text can be encoded and comes back. Raises `DataError` as
     `build_tokenizer`.
     """
-    special = SPECIAL_TOKENS["bpe"].ordered
+    special = config.special.ordered
     bpe = untrained_bpe(config)
     trainer = trainers.BpeTrainer(
         vocab_size=config.vocab_size,

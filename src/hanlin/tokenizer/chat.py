@@ -75,19 +75,22 @@ class ChatTemplate:
         add_generation_prompt: bool = False,
         tools: Sequence[Mapping[str, Any]] | None = None,
         variables: Mapping[str, Any] | None = None,
+        learned: Sequence[bool] | None = None,
     ) -> Rendered:
         """The ids of `messages`; with `add_generation_prompt`, up to where the assistant's next answer
         begins.
 
         `tools` are JSON schemas, `variables` are whatever else the template asks for, such as
         `enable_thinking`. The loss mask is 1 on what the template's `{% generation %}` blocks hold; without
-        those, on the contents of the assistant and the token(s) that end its turn. Ids are those of
+        those, on the contents of the assistant and the token(s) that end its turn. `learned` says of each
+        message whether it is learned, if it is an answer; default: all. Ids are those of
         `transformers`' `apply_chat_template`, except that an answer always begins a token of its own, as it
         does when it is generated. So the ids of a prompt are a prefix of the ids of the whole conversation.
 
         Raises `CheckpointError` when the template is forbidden or faulty, or when the mask cannot be told
         because a turn is rendered differently once another follows; a prompt is then rendered without mask
-        (all 0). Raises `RequestError` when the template refuses these messages.
+        (all 0). So it does when `learned` leaves answers out and the blocks are not one for each answer.
+        Raises `RequestError` when the template refuses these messages.
         """
         given = {
             "messages": [{"role": message.role, "content": message.content} for message in messages],
@@ -100,12 +103,14 @@ class ChatTemplate:
         text, spans = self._unmarked(rendering.text(len(messages), add_generation_prompt))
         if not self._template.marks_answers:
             spans = self._answers(rendering, messages, text, strict=not add_generation_prompt)
+        if learned is not None and not all(learned):
+            spans = _only_learned(spans, messages, learned)
         back = {mark: special for special, mark in marks.items()}
         ids: list[int] = []
         loss_mask: list[int] = []
-        for new, learned in self._encoded(text, spans, back):
+        for new, counted in self._encoded(text, spans, back):
             ids += new
-            loss_mask += [int(learned)] * len(new)
+            loss_mask += [int(counted)] * len(new)
         if self._tokenizer.bos_id is not None and ids[:2] == [self._tokenizer.bos_id] * 2:
             raise _two_begins()
         return Rendered(ids, loss_mask)
@@ -185,6 +190,26 @@ class ChatTemplate:
                 ids = self._tokenizer.encode_inside(put(piece, back), after_special)
             after_special = is_special
             yield ids, any(begin <= start < end for begin, end in spans)
+
+
+def _only_learned(spans: list[Span], messages: Sequence[Message], learned: Sequence[bool]) -> list[Span]:
+    """The spans of those answers that are learned."""
+    answers = [
+        wanted for message, wanted in zip(messages, learned, strict=True) if message.role == "assistant"
+    ]
+    if len(spans) != len(answers):
+        raise CheckpointError(
+            Text(
+                f"The chat template marks {len(spans)} stretches to learn in {len(answers)} answers, so it cannot be "
+                "told which of them belongs to which answer.",
+                f"对话模板在 {len(answers)} 个回答中标出了 {len(spans)} 段，无法判断各段属于哪个回答。",
+            ),
+            Text(
+                "Use a template with one {% generation %} block for each answer, or learn from all answers.",
+                "请使用每个回答恰有一个 {% generation %} 块的模板，或学习全部回答。",
+            ),
+        )
+    return [span for span, wanted in zip(spans, answers, strict=True) if wanted]
 
 
 class _Rendering:

@@ -6,7 +6,7 @@ from pydantic import Field, model_validator
 
 from hanlin.base.config import Settings
 from hanlin.tokenizer.patterns import PatternName
-from hanlin.tokenizer.special import SPECIAL_TOKENS, ModelName
+from hanlin.tokenizer.special import SPECIAL_TOKENS, ModelName, SpecialTokens
 
 SMALLEST_VOCABULARY = 256 + len(SPECIAL_TOKENS["bpe"].ordered)
 """All bytes and the special tokens: below this no text could be encoded."""
@@ -21,6 +21,9 @@ class TokenizerConfig(Settings):
 
     vocab_size: int = Field(default=8192, ge=SMALLEST_VOCABULARY, le=1_000_000)
     """Number of tokens, special ones included."""
+
+    sentinels: int = Field(default=0, ge=0, le=1000)
+    """Special tokens `<|span_0|>`, `<|span_1|>` ... that stand for spans of text, for the objective `spans`."""
 
     min_frequency: int = Field(default=2, ge=1)
     """A pair of tokens must occur this often to become one token (`bpe` and `wordpiece`)."""
@@ -53,6 +56,15 @@ class TokenizerConfig(Settings):
         for name in unused:
             if getattr(self, name) != defaults[name].default:
                 raise ValueError(f"{name} does nothing when model is {self.model}: leave it out")
-        if self.model == "unigram" and self.vocab_size < 2 * SMALLEST_VOCABULARY:
-            raise ValueError(f"vocab_size must be at least {2 * SMALLEST_VOCABULARY} when model is unigram")
+        least = SMALLEST_VOCABULARY * (2 if self.model == "unigram" else 1) + self.sentinels
+        if self.vocab_size < least:
+            with_sentinels = f" with {self.sentinels} sentinels" if self.sentinels else ""
+            raise ValueError(
+                f"vocab_size must be at least {least} when model is {self.model}{with_sentinels}"
+            )
         return self
+
+    @property
+    def special(self) -> SpecialTokens:
+        """The special tokens, which have the first ids of the vocabulary."""
+        return SPECIAL_TOKENS[self.model].with_sentinels(self.sentinels)

@@ -36,6 +36,15 @@ class TextEncoder:
         """See `Tokenizer.encode`."""
         return self._encode(text, self._rust)
 
+    def encode_spans(self, text: str) -> tuple[list[int], list[tuple[int, int]]]:
+        """See `Tokenizer.encode_spans`."""
+        ids: list[int] = []
+        spans: list[tuple[int, int]] = []
+        for place, part in self._parts(text, self._rust):
+            ids += part.ids
+            spans += [(place + start, place + stop) for start, stop in part.offsets]
+        return ids, spans
+
     def encode_inside(self, text: str, after_special: bool) -> list[int]:
         """See `Tokenizer.encode_inside`."""
         if self._begin_mark == "never" or (self._begin_mark == "always" and after_special):
@@ -76,14 +85,22 @@ class TextEncoder:
         return _for_text(tokenizers.Tokenizer.from_str(definition))
 
     def _encode(self, text: str, rust: tokenizers.Tokenizer) -> list[int]:
-        ids = _encode(text, rust)
-        if self._forbidden.isdisjoint(ids):
-            return ids
-        first, *others = self._cut_names(text)
-        ids = _encode(first, rust) + [id for part in others for id in _encode(part, self._unmarked)]
+        return [id for _, part in self._parts(text, rust) for id in part.ids]
+
+    def _parts(self, text: str, rust: tokenizers.Tokenizer) -> list[tuple[int, tokenizers.Encoding]]:
+        """`text` encoded, as a whole if that can be, each part with the place where it begins."""
+        whole = _encode(text, rust)
+        if self._forbidden.isdisjoint(whole.ids):
+            return [(0, whole)]
+        parts: list[tuple[int, tokenizers.Encoding]] = []
+        place = 0
+        for piece in self._cut_names(text):
+            parts.append((place, _encode(piece, self._unmarked if parts else rust)))
+            place += len(piece)
+        ids = {id for _, part in parts for id in part.ids}
         if not self._forbidden.isdisjoint(ids):
             raise unspeakable(self._special[min(self._forbidden.intersection(ids))])
-        return ids
+        return parts
 
     def _cut_names(self, text: str) -> list[str]:
         """`text` cut within each name of a special token: unigram vocabularies hold those names as pieces."""
@@ -100,9 +117,8 @@ def _for_text(rust: tokenizers.Tokenizer) -> tokenizers.Tokenizer:
     return rust
 
 
-def _encode(text: str, rust: tokenizers.Tokenizer) -> list[int]:
+def _encode(text: str, rust: tokenizers.Tokenizer) -> tokenizers.Encoding:
     try:
-        ids: list[int] = rust.encode(text, add_special_tokens=False).ids
+        return rust.encode(text, add_special_tokens=False)
     except (TypeError, UnicodeEncodeError) as error:
         raise surrogate(text) from error
-    return ids

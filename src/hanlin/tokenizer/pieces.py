@@ -1,12 +1,17 @@
 """The bytes behind tokens, where every token of a vocabulary is a fixed string of bytes."""
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any
 
+from hanlin.corpus.units import UNSPACED
+
 BYTE_PIECES = tuple(f"<0x{byte:02X}>" for byte in range(256))
 """The pieces that stand for single bytes in vocabularies over characters (SentencePiece's byte fallback)."""
+
+_UNSPACED = re.compile(f"[{UNSPACED}]")
 
 _BYTE_OF_PIECE = {piece: bytes([byte]) for byte, piece in enumerate(BYTE_PIECES)}
 
@@ -39,6 +44,32 @@ def bytes_reader(definition: Mapping[str, Any]) -> Callable[[str], bytes] | None
     if is_byte_level(definition):
         return bytes_of
     return _bytes_or_characters if _is_plain_with_bytes(definition) else None
+
+
+def written_reader(definition: Mapping[str, Any]) -> Callable[[str], bytes]:
+    """What gives the bytes that a piece of any parsed `tokenizer.json` puts into a text.
+
+    They are exact where `bytes_reader` has an answer. Elsewhere they are near enough to see where words begin and end:
+    a mark that stands for a space is one, and so is the beginning of a WordPiece, but for Han characters, which
+    BERT cuts apart though nothing stands between them.
+    """
+    exact = bytes_reader(definition)
+    if exact is not None:
+        return exact
+    model = definition["model"]
+    continues, ends = model.get("continuing_subword_prefix"), model.get("end_of_word_suffix") or None
+
+    def written(piece: str) -> bytes:
+        if piece in _BYTE_OF_PIECE and model.get("byte_fallback"):
+            return _BYTE_OF_PIECE[piece]
+        if continues:
+            inner = piece.startswith(continues) or _UNSPACED.match(piece)
+            return (piece.removeprefix(continues) if inner else f" {piece}").encode()
+        if ends:
+            return (piece.removesuffix(ends) + " " * piece.endswith(ends)).encode()
+        return piece.replace("▁", " ").encode()
+
+    return written
 
 
 def is_byte_level(definition: Mapping[str, Any]) -> bool:

@@ -2,7 +2,7 @@
 anywhere."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Literal
 
@@ -19,6 +19,42 @@ class SpecialTokens:
 
     ordered: tuple[str, ...]
     roles: Mapping[str, str]
+
+    def with_sentinels(self, count: int) -> "SpecialTokens":
+        """The same, and after them `count` tokens that stand for spans of text (T5, arXiv 1910.10683, section 3.1.4)."""
+        return replace(self, ordered=(*self.ordered, *(f"<|span_{number}|>" for number in range(count))))
+
+    def ids(self) -> "SpecialIds":
+        """Their ids by what they are for."""
+        numbers = {token: id for id, token in enumerate(self.ordered)}
+        of = {role: numbers[token] for role, token in self.roles.items()}
+        end = of.get("eos", of.get("sep"))
+        assert end is not None
+        return SpecialIds(
+            end=end,
+            pad=of["pad"],
+            cls=of.get("cls"),
+            sep=of.get("sep"),
+            mask=of.get("mask"),
+            sentinels=tuple(id for token, id in numbers.items() if token.startswith("<|span_")),
+            all=frozenset(numbers.values()),
+        )
+
+
+@dataclass(frozen=True)
+class SpecialIds:
+    """Special tokens by what they are for; None, or none, where a tokenizer has no such token.
+
+    end: what ends a document, and stands before the next one in a token store. all: every special id.
+    """
+
+    end: int
+    pad: int
+    cls: int | None
+    sep: int | None
+    mask: int | None
+    sentinels: tuple[int, ...]
+    all: frozenset[int]
 
 
 _GENERATIVE = ("<|endoftext|>", "<|pad|>", "<|im_start|>", "<|im_end|>")

@@ -12,7 +12,7 @@ from hanlin.base.manifest import fingerprint
 from hanlin.tokenizer.encoder import TextEncoder
 from hanlin.tokenizer.folder import DEFINITION, TokenizerFiles, damaged, parse_object, read_tokenizer_files
 from hanlin.tokenizer.framing import Encoding, Frame, PaddedBatch, fill_frame, pad, read_frames
-from hanlin.tokenizer.pieces import bytes_reader
+from hanlin.tokenizer.pieces import bytes_reader, written_reader
 from hanlin.tokenizer.refusals import no_end, outside
 from hanlin.tokenizer.special import TURN_ENDS
 
@@ -94,6 +94,14 @@ class Tokenizer:
         """
         return self._encoder.encode(text)
 
+    def encode_spans(self, text: str) -> tuple[list[int], list[tuple[int, int]]]:
+        """`encode`, and where each token begins and ends in `text`, in characters; raises as `encode`.
+
+        A token that is part of a character has the place of all of it; white space before a word is its token's, or not,
+        as the vocabulary has it.
+        """
+        return self._encoder.encode_spans(text)
+
     def encode_inside(self, text: str, after_special: bool) -> list[int]:
         """The ids of a text that stands after other text, or after a special token.
 
@@ -112,14 +120,19 @@ class Tokenizer:
         Raises `RequestError` when `max_length` has no room for the special tokens, `CheckpointError` when
         the post-processor of the files is of an unknown form, and as `encode`.
         """
-        return self._framed([self.encode(text)], max_length)
+        return self.framed([self.encode(text)], max_length)
 
     def encode_pair(self, first: str, second: str, max_length: int | None = None) -> Encoding:
         """Two texts as one input, with segment ids, truncated longest first; raises as `encode_single`.
 
         Ids and segments are those of `transformers` with `truncation=True`.
         """
-        return self._framed([self.encode(first), self.encode(second)], max_length)
+        return self.framed([self.encode(first), self.encode(second)], max_length)
+
+    def framed(self, texts: Sequence[list[int]], max_length: int | None = None) -> Encoding:
+        """The ids of one or two texts with the special tokens around them; as `encode_single` and `encode_pair`."""
+        frame = self._frames[len(texts) - 1]
+        return fill_frame(frame, texts, max_length, self._files.side("truncation"))
 
     def encode_inputs(
         self, inputs: Sequence[str | tuple[str, str]], max_length: int | None = None
@@ -128,7 +141,7 @@ class Tokenizer:
         do."""
         groups = [(entry,) if isinstance(entry, str) else entry for entry in inputs]
         ids = iter(self.encode_batch([text for group in groups for text in group]))
-        rows = [self._framed([next(ids) for _ in group], max_length) for group in groups]
+        rows = [self.framed([next(ids) for _ in group], max_length) for group in groups]
         return pad(rows, self.pad_id, self._files.side("padding"))
 
     @property
@@ -172,6 +185,17 @@ class Tokenizer:
             raise outside(id, self.vocab_size)
         return self._bytes[id]
 
+    def written_pieces(self) -> list[bytes]:
+        """What each id of the vocabulary puts into a text, by id; a line break for special tokens.
+
+        Where tokens are no fixed strings of bytes it is near enough to see where words begin and end.
+        """
+        read, table = written_reader(self._definition), [b"\n"] * self.vocab_size
+        for piece, id in self._rust.get_vocab(with_added_tokens=True).items():
+            if id not in self.special_ids:
+                table[id] = self._added[id].encode() if id in self._added else read(piece)
+        return table
+
     def special_text(self, id: int) -> str:
         """The text of an added token, as templates write it."""
         return self._added[id]
@@ -197,10 +221,6 @@ class Tokenizer:
     @cached_property
     def _frames(self) -> tuple[Frame, Frame]:
         return read_frames(self._definition)
-
-    def _framed(self, texts: Sequence[list[int]], max_length: int | None) -> Encoding:
-        frame = self._frames[len(texts) - 1]
-        return fill_frame(frame, texts, max_length, self._files.side("truncation"))
 
     def _id_of(self, role: str) -> int | None:
         name = self._files.named(role)

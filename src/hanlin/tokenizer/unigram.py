@@ -13,7 +13,6 @@ from hanlin.tokenizer.bpe import begin_with
 from hanlin.tokenizer.config import TokenizerConfig
 from hanlin.tokenizer.patterns import PATTERNS
 from hanlin.tokenizer.pieces import BYTE_PIECES
-from hanlin.tokenizer.special import SPECIAL_TOKENS
 from hanlin.tokenizer.vocabulary import characters_by_frequency, check_size, cut_at_others, not_empty
 
 _DIGITS = 6
@@ -41,7 +40,7 @@ def train_unigram(texts: Iterable[str], config: TokenizerConfig) -> tokenizers.T
     Rarer characters are encoded by their bytes, so that every text comes back. Raises `DataError` as
     `build_tokenizer`.
     """
-    special = SPECIAL_TOKENS["unigram"]
+    special = config.special
     room = config.vocab_size - len(special.ordered) - len(BYTE_PIECES)
     alphabet = characters_by_frequency(not_empty(texts))[: room // 2]
     unigram = untrained_unigram(config)

@@ -11,7 +11,6 @@ import tokenizers
 from tokenizers import decoders, models, normalizers, pre_tokenizers, processors, trainers
 
 from hanlin.tokenizer.config import TokenizerConfig
-from hanlin.tokenizer.special import SPECIAL_TOKENS
 from hanlin.tokenizer.vocabulary import characters_by_frequency, check_size, cut_at_others, fitting, not_empty
 
 CONTINUES = "##"
@@ -42,7 +41,7 @@ def train_wordpiece(texts: Iterable[str], config: TokenizerConfig) -> tokenizers
     Characters may take half of the vocabulary, Han characters also what no longer piece needs. Rarer ones
     are unknown, as they are to BERT. Raises `DataError` as `build_tokenizer`.
     """
-    special = SPECIAL_TOKENS["wordpiece"].ordered
+    special = config.special.ordered
     wordpiece = untrained_wordpiece(config)
     steps = untrained_wordpiece(config)  # of its own: one that is being trained is locked
 

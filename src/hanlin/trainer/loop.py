@@ -5,18 +5,23 @@ from collections.abc import Callable, Sequence
 from statistics import fmean
 from typing import Literal
 
+import torch
 from rich.progress import Progress
 
 from hanlin.base.device import Compute
+from hanlin.base.distributed import any_says
 from hanlin.base.interrupt import interruptible
 from hanlin.base.progress import progress_bar
 from hanlin.base.sinks import MetricSink
 from hanlin.objective.mixture import Mixture
+from hanlin.trainer.average import begin_average, update_average
 from hanlin.trainer.config import TrainingConfig
-from hanlin.trainer.learner import Learner
+from hanlin.trainer.guard import check_divergence, chosen_metric, spike_guard, watch_gap
+from hanlin.trainer.learner import Learner, prepare_memory
+from hanlin.trainer.loss_scale import LossScale
 from hanlin.trainer.optimizer import set_rate
 from hanlin.trainer.schedule import rate_share
-from hanlin.trainer.state import TrainState
+from hanlin.trainer.state import Best, TrainState
 from hanlin.trainer.step import StepResult, training_step
 from hanlin.trainer.validate import validate
 
@@ -36,14 +41,15 @@ def train(
 ) -> Ending:
     """Train from wherever `state` stands to `config.steps`, validating and saving on the way.
 
-    `save` is called with the state on its cadence, at each new best, at the end and when interrupted.
+    `save` is called with the state on its cadence, at each new best, at the end and when interrupted. Within it the
+    model has the weights to be kept; those that go on training are among the tensors of the state.
     `peak_rate`: tokens a second at which training would run at the full speed of this machine's matrix products.
-    Raises `TrainingError` at a step that is not finite (no weight changed by it), `DiskError` from `save`.
+    Raises `TrainingError` at a step that is not finite (no weight changed by it) and for a run that diverges, `DiskError`
+    from `save`.
     """
     if _is_exhausted(state, config):  # it had stopped early, and was killed before it was finished
         return "early stop"
-    model = state.model.train()
-    learner = Learner(model)
+    learner = _prepare(state, config, compute)
     stream = mixture.stream(state.taken)
     meter = _Meter(state, peak_rate, several=len(mixture.parts) > 1)
     with interruptible() as interrupt, progress_bar() as bar:
@@ -52,48 +58,87 @@ def train(
             part, batch, taken = next(stream)
             share = rate_share(state.step, config)
             set_rate(state.optimizers, share)
+            last = state.step + 1 == config.steps
+            looked = (state.step + 1) % config.evaluate_every == 0 or last
+            logged = (state.step + 1) % config.log_every == 0 or looked
             result = training_step(
                 learner,
                 part.objective,
                 state.optimizers,
                 batch,
                 compute,
-                micro_rows=config.micro_rows or config.batch_rows,
+                micro_rows=config.rows_at_once,
                 clip=config.clip,
                 on_nonfinite=config.on_nonfinite,
+                scale=state.loss_scale,
+                refuse=spike_guard(state, part.name, config),
+                watch=logged,
             )
-            state.step, state.tokens, state.taken = state.step + 1, state.tokens + batch.tokens, taken
-            state.skipped += not result.updated
+            state.taken = taken
+            astray = _advance(state, part.name, result, config)
+            stopping = any_says(interrupt.requested)
             meter.add(part.name, result)
-            last = state.step == config.steps
-            looked = state.step % config.evaluate_every == 0 or last
-            if state.step % config.log_every == 0 or looked:
-                metrics = meter.read(state, share)
+            improved = exhausted = False
+            if logged:
+                metrics = meter.read(state, share) | dict(result.norms)
                 if looked:
-                    metrics |= validate(model, mixture, config.validation_rows, compute)
-                    meter.restart(state)
+                    with state.examined_weights(learner, config.ema_use != "model"):
+                        metrics |= validate(learner, mixture, config.validation_rows, compute)
+                    watch_gap(state, metrics["valid_loss"])
+                    improved = _note_validation(state, chosen_metric(metrics, config), config)
+                    exhausted = _is_exhausted(state, config)
                 for sink in sinks:
                     sink.write(state.step, metrics)
                 _show(bar, task, state, metrics)
-            improved = looked and _note_validation(state, float(metrics["valid_loss"]))
-            exhausted = looked and _is_exhausted(state, config)
-            if improved or last or exhausted or interrupt.requested or state.step % config.save_every == 0:
-                save(state)
                 meter.restart(state)
-            if interrupt.requested:
+            due = state.step % config.save_every == 0 and not astray
+            if improved or last or exhausted or stopping or due:
+                with state.examined_weights(learner, config.ema_use != "validation"):
+                    save(state)
+                meter.restart(state)
+            if stopping:
                 return "interrupted"
             if exhausted:
                 return "early stop"
     return "finished"
 
 
-def _note_validation(state: TrainState, loss: float) -> bool:
-    """Remember a new best; count validations that brought none."""
-    if state.best_loss is None or loss < state.best_loss:
-        state.best_loss, state.best_step, state.stale = loss, state.step, 0
-        return True
-    state.stale += 1
-    return False
+def _prepare(state: TrainState, config: TrainingConfig, compute: Compute) -> Learner:
+    """What trains, and what a new state lacks for this configuration."""
+    if config.ema is not None and state.average is None:
+        state.average = begin_average(state.model)
+    if compute.precision == torch.float16 and state.loss_scale is None:
+        state.loss_scale = LossScale()
+    prepare_memory(state.model, config)
+    state.model.train()
+    return state.learner or Learner(state.model)
+
+
+def _advance(state: TrainState, part: str, result: StepResult, config: TrainingConfig) -> bool:
+    """Take note of a step; whether its loss is far above where it was, so that this is no time to save.
+
+    Raises `TrainingError` when it has been so for long.
+    """
+    state.step, state.tokens = state.step + 1, state.tokens + result.tokens
+    state.skipped += not result.updated
+    if result.updated and state.average is not None and config.ema is not None:
+        update_average(state.average, state.model, config.ema, state.step)
+    losses = state.health.of(part)
+    losses.add(result.loss, config.spike_window)
+    state.health.gap.add(result.loss)
+    check_divergence(state, losses, config)
+    return losses.astray and config.on_divergence == "stop"
+
+
+def _note_validation(state: TrainState, value: float, config: TrainingConfig) -> bool:
+    """Rank this checkpoint by its metric; whether it is among those to keep. Counts validations without a new best."""
+    sign = 1 if config.better == "lower" else -1
+    several = config.average is not None and config.average.of == "best"
+    most = config.average.checkpoints if config.average and several else 1
+    state.stale = state.stale + 1 if state.best and sign * value >= sign * state.best[0].value else 0
+    ranked = sorted([*state.best, Best(value, state.step)], key=lambda best: (sign * best.value, best.step))
+    state.best = ranked[:most]
+    return any(best.step == state.step for best in state.best)
 
 
 def _is_exhausted(state: TrainState, config: TrainingConfig) -> bool:
@@ -104,8 +149,8 @@ def _is_exhausted(state: TrainState, config: TrainingConfig) -> bool:
 def _show(bar: Progress, task: int, state: TrainState, metrics: dict[str, float]) -> None:
     parts = [f"loss {metrics['loss']:.3f}", f"{metrics['tokens_per_second']:,.0f} tok/s"]
     parts.append(f"{metrics['peak_share']:.0%} of peak")
-    if state.best_loss is not None:
-        parts.append(f"valid {state.best_loss:.3f}")
+    if state.best_value is not None:
+        parts.append(f"best {state.best_value:.3f}")
     bar.update(task, completed=state.step, detail="  ".join(parts))  # type: ignore[arg-type]
 
 
@@ -138,6 +183,7 @@ class _Meter:
             "tokens_per_second": speed,
             "peak_share": speed / self.peak_rate,
             "skipped": state.skipped,
+            "spikes": state.health.spikes,
         }
         if self._several:
             for name in dict(self._losses):

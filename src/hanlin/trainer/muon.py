@@ -9,10 +9,12 @@ shape are treated together.
 import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable
-from typing import overload
+from typing import Any, overload
 
 import torch
 from torch import Tensor
+
+from hanlin.trainer.parallel import map_matrices
 
 _COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 
@@ -42,7 +44,13 @@ class Muon(torch.optim.Optimizer):
     The factor gives updates the root mean square that AdamW's have, so that one decay fits both.
     """
 
-    def __init__(self, matrices: Iterable[Tensor], lr: float, momentum: float, weight_decay: float) -> None:
+    def __init__(
+        self,
+        matrices: Iterable[Tensor] | Iterable[dict[str, Any]],
+        lr: float,
+        momentum: float,
+        weight_decay: float,
+    ) -> None:
         super().__init__(matrices, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
 
     @overload
@@ -73,7 +81,7 @@ class Muon(torch.optim.Optimizer):
                 state["momentum"] = torch.zeros_like(matrix)
             velocity = state["momentum"].mul_(momentum).add_(matrix.grad)
             directions.append(matrix.grad.add(velocity, alpha=momentum))
-        updates_NRC = orthogonalize(torch.stack(directions))
+        updates = map_matrices(orthogonalize, directions)
         scale = 0.2 * math.sqrt(max(shape))
-        for matrix, update in zip(matrices, updates_NRC, strict=True):
+        for matrix, update in zip(matrices, updates, strict=True):
             matrix.mul_(1 - lr * weight_decay).add_(update, alpha=-lr * scale)

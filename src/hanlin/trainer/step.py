@@ -1,27 +1,35 @@
 """One optimizer step: accumulate, reduce once, clip, check, update."""
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
-import torch
 from torch.optim import Optimizer
 
 from hanlin.base.device import Compute
+from hanlin.base.distributed import ranks, total
 from hanlin.base.errors import TrainingError
 from hanlin.base.language import Text
 from hanlin.batches.batch import Rowed
 from hanlin.objective.term import Objective
+from hanlin.trainer.gradients import clip_gradients, gradient_norms, norms_by_part
 from hanlin.trainer.learner import Learner
+from hanlin.trainer.loss_scale import LossScale
+from hanlin.trainer.parallel import own_part, require_one_process, set_last_pass
 
 
 @dataclass(frozen=True)
 class StepResult:
-    """Mean loss in nats over counted predictions, gradient norm before clipping, whether weights changed."""
+    """Mean loss in nats over counted predictions, gradient norm before clipping, whether weights changed.
+
+    tokens: token places that were read, over all processes. norms: of each part of the network, if asked for.
+    """
 
     loss: float
     gradient_norm: float
     updated: bool
+    tokens: int
+    norms: Mapping[str, float] = field(default_factory=dict)
 
 
 def training_step(
@@ -32,30 +40,53 @@ def training_step(
     compute: Compute,
     *,
     micro_rows: int,
-    clip: float,
+    clip: float | None,
     on_nonfinite: str,
+    scale: LossScale | None = None,
+    refuse: Callable[[float], bool] | None = None,
+    watch: bool = False,
 ) -> StepResult:
-    """Lower the loss of `batch` once. A step that is not finite changes no weight.
+    """Lower the loss of `batch` once, which of several processes is each one's share of the rows.
+
+    A step that is not finite, or whose loss `refuse` refuses, changes no weight. clip: largest norm of the gradient.
+    scale: of the loss in float16. watch: whether to look at the norm of each part of the network.
 
     Raises `TrainingError` naming the parameter if it is not finite and `on_nonfinite` is "stop".
     """
-    count = max(1, objective.count(batch))
+    if objective.whole_batch:
+        require_one_process()
+    micros = [batch] if objective.whole_batch else batch.split(micro_rows)
+    counted, tokens, passes = total(objective.count(batch), batch.tokens, len(micros))
+    assert passes == len(micros) * ranks(), "processes wait for each other in every pass"
+    count = max(1, counted)
+    divisor = count / (scale.scale if scale else 1)
     loss = 0.0
-    for micro in batch.split(micro_rows):
+    for index, micro in enumerate(micros):
         micro = micro.to(compute.device)
+        set_last_pass(learner, index == len(micros) - 1)
         with compute.autocast():
-            total = learner(objective, micro)
-        (total / count).backward()
-        loss += float(total.detach()) / count
-    norm = float(torch.nn.utils.clip_grad_norm_(learner.parameters(), clip))
-    finite = math.isfinite(loss) and math.isfinite(norm)
-    if not finite and on_nonfinite == "stop":
+            summed = learner(objective, micro)
+        (summed / divisor).backward()
+        loss += float(summed.detach()) / count
+    (loss,) = total(loss)
+    parameters = list(learner.parameters())
+    if scale:
+        scale.undo(parameters)
+    norm, norms_N = gradient_norms(parameters)
+    gradient_norm = float(norm)
+    norms = norms_by_part(learner.model, norms_N) if watch else {}
+    finite = math.isfinite(loss) and math.isfinite(gradient_norm)
+    overflowed = scale is not None and math.isfinite(loss) and scale.overflowed(finite)
+    if not finite and not overflowed and on_nonfinite == "stop":
         raise _not_finite(learner, loss)
-    if finite:
+    updated = finite and not (refuse and refuse(loss))
+    if updated:
+        if clip is not None:
+            clip_gradients(parameters, clip, norm)
         for optimizer in optimizers:
             optimizer.step()
     learner.zero_grad(set_to_none=True)
-    return StepResult(loss, norm, finite)
+    return StepResult(loss, gradient_norm, updated, int(tokens), norms)
 
 
 def _not_finite(learner: Learner, loss: float) -> TrainingError:
@@ -63,7 +94,7 @@ def _not_finite(learner: Learner, loss: float) -> TrainingError:
         (
             n
             for n, p in learner.model.named_parameters()
-            if p.grad is not None and not p.grad.isfinite().all()
+            if p.grad is not None and not own_part(p.grad).isfinite().all()
         ),
         "the loss",
     )

@@ -12,7 +12,7 @@ from hanlin.model.config import CoreConfig
 from hanlin.model.count import parameters
 from hanlin.objective.mixture import Mixture, Part
 from hanlin.trainer.config import TrainingConfig
-from hanlin.trainer.learner import Learner
+from hanlin.trainer.learner import Learner, prepare_memory
 from hanlin.trainer.optimizer import build_optimizers, optimizer_tensors
 from hanlin.trainer.step import training_step
 
@@ -47,6 +47,7 @@ def run_trial(
     with PeakMemory(compute.device) as memory:
         model = build_model(core).to(compute.device)
         optimizers = build_optimizers(model, config)
+        prepare_memory(model, config)
         learner = Learner(model)
         seconds = 0.0
         for part in mixture.parts:
@@ -72,7 +73,7 @@ def _timed(
         optimizers,
         batch,
         compute,
-        micro_rows=config.micro_rows or config.batch_rows,
+        micro_rows=config.rows_at_once,
         clip=config.clip,
         on_nonfinite="skip",
     )

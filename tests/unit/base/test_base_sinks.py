@@ -69,3 +69,10 @@ def test_a_full_disk_is_told_as_one(tmp_path):
     sink._file = open("/dev/full", "w", encoding="utf-8")  # noqa: SIM115 - it cannot be flushed, so not closed
     with pytest.raises(DiskError, match=r"metrics\.jsonl: No space left"):
         sink.write(1, {"loss": 2.5})
+
+
+def test_tensorboard_files_hold_texts_that_are_given_as_such(tmp_path):
+    sink = TensorBoardSink(tmp_path, 0)
+    sink.write_text(1, "sample The", "academy of words")
+    sink.close()
+    assert b"academy of words" in next(tmp_path.rglob("events*")).read_bytes()

@@ -2,83 +2,76 @@
 
 import numpy as np
 import pytest
-import torch
 
 from hanlin.batches.batch import IGNORE
-from hanlin.batches.masking import Masking, word_numbers
+from hanlin.batches.masking import Masking
 
 SPECIAL = frozenset({0, 1, 2})  # [PAD] [CLS] [SEP]; 3 is [MASK]
 MASKING = Masking(mask_id=3, vocab_size=1000, special_ids=SPECIAL | {3})
 
 
-def rows(B=40, T=128):
-    random = np.random.default_rng(7)
-    tokens = torch.from_numpy(random.integers(4, 1000, (B, T)))
-    tokens[:, 0], tokens[:, -1] = 1, 2
-    tokens[: B // 2, -10:] = 0
+def row(T=128, padding=0, seed=7):
+    tokens = np.random.default_rng(seed).integers(4, 1000, T)
+    tokens[0], tokens[T - padding - 1] = 1, 2
+    tokens[T - padding :] = 0
     return tokens
 
 
-def test_the_published_shares():
-    tokens = rows(200)
-    inputs, targets = MASKING(tokens, np.random.default_rng(0))
+def hide(tokens, seeds, masking=MASKING):
+    rows = [masking(tokens, np.random.default_rng(seed)) for seed in seeds]
+    return np.stack([inputs for inputs, _ in rows]), np.stack([targets for _, targets in rows])
+
+
+@pytest.mark.parametrize("share", [0.15, 0.4])
+def test_the_published_shares(share):
+    tokens = row(padding=10)
+    masking = Masking(3, 1000, SPECIAL | {3}, share=share)
+    inputs, targets = hide(tokens, range(400), masking)
     chosen = targets != IGNORE
-    able = ~torch.isin(tokens, torch.tensor(sorted(SPECIAL)))
-    assert chosen.sum().item() / able.sum().item() == pytest.approx(0.15, abs=0.005)
-    hidden, kept = inputs[chosen] == 3, inputs[chosen] == tokens[chosen]
-    assert hidden.float().mean().item() == pytest.approx(0.8, abs=0.02)
-    assert kept.float().mean().item() == pytest.approx(0.1, abs=0.02)
-    assert (~hidden & ~kept).float().mean().item() == pytest.approx(0.1, abs=0.02)
+    assert (chosen.sum(1) == round(share * 116)).all()  # 128 without padding, [CLS] and [SEP]
+    said = np.broadcast_to(tokens, inputs.shape)[chosen]
+    hidden, kept = inputs[chosen] == 3, inputs[chosen] == said
+    assert hidden.mean() == pytest.approx(0.8, abs=0.02)
+    assert kept.mean() == pytest.approx(0.1, abs=0.02)
+    assert (~hidden & ~kept).mean() == pytest.approx(0.1, abs=0.02)
 
 
 def test_places_stay_and_special_tokens_are_left_alone():
-    tokens = rows()
-    inputs, targets = MASKING(tokens, np.random.default_rng(0))
+    tokens = row(padding=10)
+    inputs, targets = hide(tokens, range(50))
     chosen = targets != IGNORE
-    assert inputs.shape == tokens.shape
-    assert torch.equal(inputs[~chosen], tokens[~chosen])
-    assert torch.equal(targets[chosen], tokens[chosen])
-    assert not torch.isin(tokens[chosen], torch.tensor(sorted(SPECIAL))).any()
-    assert not torch.isin(inputs[chosen], torch.tensor(sorted(SPECIAL))).any()
+    whole = np.broadcast_to(tokens, inputs.shape)
+    assert (inputs[~chosen] == whole[~chosen]).all()
+    assert (targets[chosen] == whole[chosen]).all()
+    assert not np.isin(whole[chosen], list(SPECIAL)).any()
+    assert not np.isin(inputs[chosen], list(SPECIAL)).any()
 
 
-def test_the_seed_decides_and_each_epoch_chooses_anew():
-    tokens, random = rows(), np.random.default_rng(5)
-    first, second = MASKING(tokens, random)[1], MASKING(tokens, random)[1]
-    again = MASKING(tokens, np.random.default_rng(5))[1]
-    assert torch.equal(first, again)
-    assert not torch.equal(first, second)
+def test_the_seed_decides_and_each_place_is_chosen_as_often():
+    _, targets = hide(row(), [*range(2000), 0])
+    assert (targets[0] == targets[-1]).all()
+    assert (targets[0] != targets[1]).any()
+    often = (targets[:-1] != IGNORE).mean(0)[1:-1]
+    assert often.min() > 0.15 - 0.04
+    assert often.max() < 0.15 + 0.04
 
 
 def test_a_short_row_has_one_prediction_and_an_empty_one_none():
-    tokens = torch.tensor([[1, 50, 2], [1, 2, 0]])
-    _, targets = MASKING(tokens, np.random.default_rng(0))
-    assert targets.tolist() == [[IGNORE, 50, IGNORE], [IGNORE] * 3]
+    for tokens, expected in (([1, 50, 2], [IGNORE, 50, IGNORE]), ([1, 2, 0], [IGNORE] * 3)):
+        _, targets = MASKING(np.array(tokens), np.random.default_rng(0))
+        assert targets.tolist() == expected
 
 
 def test_whole_words_are_hidden_together():
-    words = torch.tensor([[-1, 0, 0, 1, 2, 2, 2, 3, 3, -1]]).expand(300, -1)
-    tokens = torch.tensor([[1, 10, 11, 12, 13, 14, 15, 16, 17, 2]]).expand(300, -1)
-    _, targets = MASKING(tokens, np.random.default_rng(0), words)
+    words = np.array([0, 1, 1, 2, 3, 3, 3, 4, 4, 5])
+    masking = Masking(3, 1000, SPECIAL | {3}, words=lambda ids: words)
+    _, targets = hide(np.array([1, 10, 11, 12, 13, 14, 15, 16, 17, 2]), range(300), masking)
     seen = set()
-    for row in (targets != IGNORE).int().tolist():
-        chosen = {number for number, flag in zip(words[0].tolist(), row, strict=True) if flag}
-        assert [n for n, flag in zip(words[0].tolist(), row, strict=True) if n in chosen and not flag] == []
+    for flags in targets != IGNORE:
+        chosen = set(words[flags])
+        assert chosen == set(words[flags]) - set(words[~flags])
         seen |= chosen
-    assert seen == {0, 1, 2, 3}
-
-
-def test_word_numbers_of_chinese_and_english():
-    text = "研究生命起源 of life"
-    words = ["研究", "生命", "起源", " ", "of", " ", "life"]
-    tokens = ["研", "究", "生", "命", "起", "源", "of", "li", "##fe"]
-    offsets, place = [(0, 0)], 0
-    for token in tokens:
-        piece = token.removeprefix("##")
-        place = text.index(piece, place)
-        offsets.append((place, place + len(piece)))
-        place += len(piece)
-    assert word_numbers(offsets, words) == [-1, 0, 0, 1, 1, 2, 2, 4, 6, 6]
+    assert seen == {1, 2, 3, 4}
 
 
 def test_shares_that_can_not_be_are_our_mistake():

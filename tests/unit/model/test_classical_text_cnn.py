@@ -4,7 +4,9 @@ import torch
 from pydantic import ValidationError
 
 from hanlin.base.device import Compute
-from hanlin.batches.batch import IGNORE, Batch
+from hanlin.batches.batch import IGNORE
+from hanlin.batches.labelled import LabelledBatch
+from hanlin.batches.ragged import Inputs
 from hanlin.model.classical.text_cnn import TextCNN, TextCNNConfig
 from hanlin.objective.classification import Classification
 from hanlin.trainer.config import PretrainConfig
@@ -16,7 +18,7 @@ CPU = Compute(torch.device("cpu"), torch.float32)
 V, PAD = 12, 0
 
 
-def texts(rows: int, seed: int) -> Batch:
+def texts(rows: int, seed: int) -> LabelledBatch:
     """Class 1: '3 4' stands somewhere. Class 0: the same letters, but always as '4 3': a bag of words sees no difference."""
     generator = np.random.default_rng(seed)
     tokens_BT = np.zeros((rows, 14), np.int64)
@@ -26,7 +28,7 @@ def texts(rows: int, seed: int) -> Batch:
         tokens_BT[row, :length] = generator.integers(5, V, length)
         place = generator.integers(0, length - 1)
         tokens_BT[row, place : place + 2] = (3, 4) if kind else (4, 3)
-    return Batch(torch.from_numpy(tokens_BT), torch.from_numpy(classes_B)[:, None])
+    return LabelledBatch(Inputs(torch.from_numpy(tokens_BT)), torch.from_numpy(classes_B))
 
 
 def test_it_learns_a_task_of_ngrams_that_a_bag_of_words_cannot() -> None:
@@ -39,8 +41,8 @@ def test_it_learns_a_task_of_ngrams_that_a_bag_of_words_cannot() -> None:
             learner, objective, optimizers, texts(32, step), CPU, micro_rows=16, clip=1.0, on_nonfinite="stop"
         )
     unseen = texts(200, 10_000)
-    said_B = model.eval()(unseen.tokens_BT).argmax(dim=1)
-    assert (said_B == unseen.targets_BT[:, 0]).float().mean() > 0.97
+    said_B = model.eval()(unseen.inputs.tokens_BT).argmax(dim=1)
+    assert (said_B == unseen.labels).float().mean() > 0.97
 
 
 def test_known_answer_by_hand() -> None:
@@ -77,11 +79,11 @@ def test_rows_without_a_class_do_not_count() -> None:
     torch.manual_seed(0)
     model = TextCNN(TextCNNConfig(vocab_size=V, classes=2, width=4, filters=2, dropout=0))
     batch = texts(6, 1)
-    hidden = batch.targets_BT.clone()
+    hidden = batch.labels.clone()
     hidden[2:] = IGNORE
-    part = Classification().loss(model, Batch(batch.tokens_BT, hidden))
-    assert [Classification().count(b) for b in (batch, Batch(batch.tokens_BT, hidden))] == [6, 2]
-    first = Classification().loss(model, Batch(batch.tokens_BT[:2], batch.targets_BT[:2]))
+    part = Classification().loss(model, LabelledBatch(batch.inputs, hidden))
+    assert [Classification().count(b) for b in (batch, LabelledBatch(batch.inputs, hidden))] == [6, 2]
+    first = Classification().loss(model, batch.split(2)[0])
     torch.testing.assert_close(part, first)
 
 

@@ -14,7 +14,7 @@ from hanlin.model.bias import LinearBias, RelativeBias, relative_bucket
 from hanlin.model.config import CoreConfig
 from hanlin.model.decoder import Decoder
 from hanlin.model.encoder import Encoder
-from hanlin.model.position import RotaryTable, SinusoidalTable
+from hanlin.model.position import RotaryTable, SinusoidalTable, rotate
 
 SHAPE = {
     "assembly": "encoder",
@@ -224,17 +224,10 @@ def test_a_model_that_has_been_read_in_inference_mode_still_trains():
     assert model.embed.token.weight.grad.abs().sum() > 0
 
 
-def test_a_thread_that_needs_a_longer_table_gets_it_whatever_others_compute_meanwhile():
-    table = RotaryTable(CoreConfig.model_validate({**SHAPE, "position": "rotary", "window": 2000}))
-    compute = table._compute
-
-    def overtaken(T, device):
-        """Another thread, with a shorter text, comes to its end while this one computes."""
-        tables = compute(T, device)
-        type(table).__setattr__(table, "_tables", None)
-        table._compute = compute
-        table(3)
-        return tables
-
-    table._compute = overtaken
-    assert table(1000)[0].shape == (1000, 4)
+@pytest.mark.parametrize("pairs", ["halves", "neighbours"])
+def test_gradients_come_through_a_rotation_by_the_opposite_one(pairs):
+    config = CoreConfig(head_size=6, rotary_share=0.67, position_pairs=pairs, heads=2)
+    cosine, sine = (table.double() for table in RotaryTable(config)(torch.tensor([[0, 3, 1], [2, 2, 9]])))
+    x_BTHD = torch.randn(2, 3, 2, 6, dtype=torch.double, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda x: rotate(x, (cosine, sine), pairs), x_BTHD)
+    assert torch.autograd.gradgradcheck(lambda x: rotate(x, (cosine, sine), pairs).square(), x_BTHD)

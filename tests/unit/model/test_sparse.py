@@ -1,5 +1,8 @@
 """Sparse attention equals the dense masked result, costs less, and reads no more than it must."""
 
+from dataclasses import replace
+from itertools import groupby
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -86,6 +89,38 @@ def test_no_key_that_a_query_may_see_is_left_out(mask, queries, keys):
     assert spread[: mask.query.count, : mask.key.count][mask.allowed_BTS.any(0)].all()
 
 
+@settings(max_examples=150, deadline=None)
+@given(masks(), st.integers(1, 3))
+def test_the_rules_of_documents_alone_are_the_rule(mask, together):
+    """Where a row holds each document in one piece; the others are attended to as before."""
+    if mask.query.documents_BT is None:
+        return
+    documents_BT = mask.query.documents_BT.div(together, rounding_mode="floor")
+    tokens = replace(mask.query, documents_BT=documents_BT)
+    mask = replace(mask, query=tokens, key=tokens, everything=False)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sparse, "DOCUMENT", 0)
+        patch.setattr(sparse, "WORTH", 1.0)
+        alone = sparse.documents(mask)
+    runs = [[len(list(run)) for _, run in groupby(row)] for row in documents_BT.tolist()]
+    whole = all(
+        len(row) == len(set(numbers)) for row, numbers in zip(runs, documents_BT.tolist(), strict=True)
+    )
+    assert (alone is not None) == whole
+    if alone is None:
+        return
+    assert [rule.query.count for rule in alone] == [length for row in runs for length in row]
+    allowed_BTS = torch.zeros(*documents_BT.shape, documents_BT.shape[1], dtype=torch.bool)
+    found = iter(alone)
+    for line, lengths in enumerate(runs):
+        start = 0
+        for length in lengths:
+            within = slice(start, start + length)
+            allowed_BTS[line, within, within] = next(found).allowed_BTS[0]
+            start += length
+    assert torch.equal(allowed_BTS, mask.allowed_BTS.expand_as(allowed_BTS))
+
+
 @settings(max_examples=60, deadline=None)
 @given(masks(), st.integers(1, 3))
 def test_parts_of_a_rule_are_the_rule(mask, stride):
@@ -97,11 +132,13 @@ def test_parts_of_a_rule_are_the_rule(mask, stride):
 
 @pytest.mark.usefixtures("small_blocks")
 @pytest.mark.parametrize("causal", [True, False])
-@pytest.mark.parametrize("rows", ["whole", "packed", "padded", "prefix"])
+@pytest.mark.parametrize("rows", ["whole", "packed", "documents", "padded", "prefix"])
 @pytest.mark.parametrize("extra", ["plain", "alibi", "relative", "softcap"])
 @every_pattern
-def test_it_equals_the_formula_and_so_do_its_gradients(pattern, causal, rows, extra):
+def test_it_equals_the_formula_and_so_do_its_gradients(pattern, causal, rows, extra, monkeypatch):
+    monkeypatch.setattr(sparse, "DOCUMENT", 0 if rows == "documents" else 10**6)
     given = {
+        "documents": packed([13, 1, 20, 7]),
         "whole": {},
         "packed": packed([13, 1, 20, 7]),
         "padded": {"documents_BT": torch.tensor([[-1] * 9 + [0] * 32, [0] * 41])},
@@ -122,6 +159,8 @@ def test_it_equals_the_formula_and_so_do_its_gradients(pattern, causal, rows, ex
         found.append((mixed, q.grad, k.grad, v.grad, relative.bucket.weight.grad))
         if attend is fused_attention and pattern != "full" and causal and rows != "prefix":
             assert len(mask.parts) == 7
+        if attend is fused_attention:
+            assert len(mask.documents or ()) == (8 if rows == "documents" else 0)
     for ours, formula in zip(*found, strict=True):
         torch.testing.assert_close(ours, formula, atol=2e-5, rtol=1e-4)
 
@@ -153,6 +192,25 @@ def test_packed_documents_alone_are_sparse():
     )
 
 
+def test_packed_documents_are_attended_to_one_by_one():
+    mask = self_mask(1024, CPU, causal=True, **packed([100] * 10 + [24]))
+    assert [rule.query.count for rule in mask.documents] == [100] * 10 + [24] * 2 + [100] * 10
+    assert all(rule.fused(torch.float32) is None for rule in mask.documents)
+    assert self_mask(128, CPU, causal=True, **packed([4] * 32)).documents is None  # too many calls
+    assert self_mask(1024, CPU, causal=True, **packed([1000, 24])).documents is None  # saves too little
+
+
+def test_documents_one_by_one_hold_nothing_larger_than_the_row():
+    """Not even in the backward pass: a slice of a row has a gradient as large as the row."""
+    T = 2048
+    q, k, v = (heads(1, T, D=16, seed=seed, B=1) for seed in range(3))
+    with Largest() as seen:
+        mask = self_mask(T, CPU, causal=True, **packed([64] * 32, rows=1))
+        fused_attention(q, k, v, mask).sum().backward()
+    assert seen.values == T * 16
+    assert seen.made < 60 * T * 16  # 32 gradients of slices of q, k and v would be 96 of them
+
+
 def pairs(mask):
     """How many scores are computed."""
     return sum(part.mask.query.count * part.mask.key.count for part in mask.parts)
@@ -170,15 +228,16 @@ def test_work_grows_as_the_length_and_not_as_its_square(pattern, causal):
 
 
 class Largest(TorchDispatchMode):
-    """The most values of any tensor that is made."""
+    """The most values of any tensor that is made, and those of all together."""
 
-    values = 0
+    values = made = 0
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         out = func(*args, **(kwargs or {}))
         for tensor in out if isinstance(out, (tuple, list)) else [out]:
             if isinstance(tensor, torch.Tensor):
                 self.values = max(self.values, tensor.numel())
+                self.made += 0 if tensor._is_view() else tensor.numel()
         return out
 
 

@@ -11,6 +11,7 @@ from hanlin.model.config import CoreConfig
 from hanlin.model.decoder import Decoder
 from hanlin.objective.causal import Causal
 from hanlin.objective.mixture import Mixture, Part
+from hanlin.trainer.learner import Learner
 from hanlin.trainer.validate import validate
 
 
@@ -50,8 +51,8 @@ def test_validation_tells_parts_apart_and_weighs_their_mean():
     model = Decoder(CoreConfig(vocab_size=200, width=8, layers=1, heads=1, window=8))
     compute = Compute(torch.device("cpu"), torch.float32)
     parts = [part("a", 3), part("b", 1, first=100)]
-    values = validate(model, Mixture(parts), 4, compute)
+    values = validate(Learner(model), Mixture(parts), 4, compute)
     assert values.keys() == {"valid_loss", "valid_loss.a", "valid_loss.b"}
     assert values["valid_loss"] == pytest.approx((3 * values["valid_loss.a"] + values["valid_loss.b"]) / 4)
     assert values["valid_loss.a"] != values["valid_loss.b"]
-    assert validate(model, Mixture(parts[:1]), 4, compute) == {"valid_loss": values["valid_loss.a"]}
+    assert validate(Learner(model), Mixture(parts[:1]), 4, compute) == {"valid_loss": values["valid_loss.a"]}

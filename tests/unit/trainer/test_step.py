@@ -199,7 +199,7 @@ def test_patience_ends_a_run_that_no_longer_improves() -> None:
 
 def valid_loss(model: Decoder, tokens: np.ndarray, rows: int, limit: int) -> float:
     loader = Loader(PackedRows(tokens, 16, 0), rows=rows)
-    return examine_part(model, Part("causal", Causal(), loader, loader), limit, CPU)["loss"]
+    return examine_part(Learner(model), Part("causal", Causal(), loader, loader), limit, CPU)["loss"]
 
 
 def test_validation_is_the_mean_over_tokens_and_leaves_the_model_training() -> None:
