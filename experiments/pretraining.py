@@ -48,7 +48,7 @@ from hanlin.trainer.optimizer import build_optimizers
 from hanlin.trainer.state import TrainState
 from hanlin.trainer.validate import examine_part
 
-STEPS = 1000
+STEPS = 600
 """Of pre-training; each reads 16 rows of 64 tokens."""
 LABELS = (32, 128, 512, 2048)
 SEEDS = (0, 1, 2)
