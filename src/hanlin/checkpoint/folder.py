@@ -19,20 +19,12 @@ from hanlin.checkpoint.family import Family
 from hanlin.checkpoint.gguf.model import open_gguf
 from hanlin.checkpoint.known import locate
 from hanlin.checkpoint.recognize import GGUF, choose_family, read_config, read_gguf_config
-from hanlin.checkpoint.tensor_files import TensorFiles
+from hanlin.checkpoint.tensor_files import TensorFiles, is_sharded
 from hanlin.checkpoint.weights import SHARD_BYTES, check_size, fill_model, read_weights, write_weights
 from hanlin.model.assemble import Model, build_empty
 from hanlin.model.config import CoreConfig
 from hanlin.model.decoder import Decoder
 from hanlin.tokenizer.tokenizer import Tokenizer
-
-SHARDS = "shards"
-"""Where a checkpoint of several processes has its tensors, in parts (`sharded.py`)."""
-
-
-def is_sharded(folder: Path) -> bool:
-    """Whether the tensors of a checkpoint are in parts."""
-    return (folder / SHARDS).is_dir()
 
 
 def save_model(

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from hanlin.base.config import mistakes
 from hanlin.base.errors import CheckpointError
 from hanlin.base.language import Text
+from hanlin.base.manifest import read_manifest
 from hanlin.checkpoint.families.bart import BART
 from hanlin.checkpoint.families.bert import BERT
 from hanlin.checkpoint.families.gemma3 import GEMMA3
@@ -29,6 +30,7 @@ from hanlin.checkpoint.families.roberta import ROBERTA
 from hanlin.checkpoint.families.t5 import T5
 from hanlin.checkpoint.family import Family, as_read, express
 from hanlin.checkpoint.gguf.model import GgufModel, open_gguf
+from hanlin.checkpoint.tensor_files import is_sharded
 from hanlin.checkpoint.weights import tensor_names
 from hanlin.model.config import CoreConfig
 from hanlin.tokenizer.tokenizer import Tokenizer
@@ -61,6 +63,10 @@ def read_config(folder: Path) -> tuple[Family, CoreConfig]:
         if values.get("quantization_config"):
             raise _quantized(path)
         family, config = FAMILIES[kind], FAMILIES[kind].read(values)
+        if family.settle is not as_read and is_sharded(
+            folder
+        ):  # names are ours; the manifest has all settings
+            return family, CoreConfig.model_validate(read_manifest(folder).config["model"])
         if family.settle is not as_read:
             config = family.settle(config, tensor_names(folder, family))
         return family, config

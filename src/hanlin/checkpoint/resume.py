@@ -17,8 +17,8 @@ from hanlin.base.manifest import NAME as MANIFEST
 from hanlin.base.manifest import read_manifest, verify_files, write_manifest
 from hanlin.base.progress import console
 from hanlin.checkpoint.defaults import GenerationDefaults
-from hanlin.checkpoint.folder import is_sharded, write_model_files
-from hanlin.checkpoint.tensor_files import save_tensors
+from hanlin.checkpoint.folder import write_model_files
+from hanlin.checkpoint.tensor_files import is_sharded, save_tensors
 from hanlin.model.assemble import Model
 from hanlin.tokenizer.tokenizer import Tokenizer
 

@@ -26,8 +26,8 @@ from hanlin.base.errors import CheckpointError
 from hanlin.base.files import atomic_folder, disk_errors
 from hanlin.base.language import Text
 from hanlin.base.manifest import write_manifest
-from hanlin.checkpoint.folder import SHARDS
 from hanlin.checkpoint.resume import KIND, Checkpoint
+from hanlin.checkpoint.tensor_files import SHARDS
 
 _WEIGHTS, _STATE = "weights/", "state/"
 

@@ -18,10 +18,17 @@ from hanlin.base.language import Text
 
 NAME = "model.safetensors"
 INDEX = "model.safetensors.index.json"
+SHARDS = "shards"
+"""Where a checkpoint of several processes has its tensors, in parts (`sharded.py`)."""
 
 _PIECE_BYTES = 2**20
 _READ_SHARE = 1 / 50
 """So much of a file is read through one mapping: opening another one costs reading the file's header."""
+
+
+def is_sharded(folder: Path) -> bool:
+    """Whether the tensors of a checkpoint are in parts."""
+    return (folder / SHARDS).is_dir()
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:

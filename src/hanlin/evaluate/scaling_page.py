@@ -23,16 +23,17 @@ def laws_of(trials: Sequence[Trial]) -> tuple[Law, ...]:
     runs = [_run(trial) for trial in done if not trial.held_out]
     held_out = next((_run(trial) for trial in done if trial.held_out), None)
     lengths = {run.tokens for run in runs}
-    laws = []
-    if len(lengths) > 1:
-        laws.append(_law(runs, held_out, over_tokens=True))
     longest = [run for run in runs if run.tokens == max(lengths)]
     comparable = held_out if held_out and held_out.tokens in {run.tokens for run in longest} else None
-    try:
-        laws.append(_law(longest, comparable, over_tokens=False))
-    except DataError:
-        if not laws:
-            raise
+    wanted = [(runs, held_out, True)] * (len(lengths) > 1) + [(longest, comparable, False)]
+    laws, problems = list[Law](), list[DataError]()
+    for some, predicted, over_tokens in wanted:
+        try:
+            laws.append(_law(some, predicted, over_tokens))
+        except DataError as problem:
+            problems.append(problem)
+    if not laws:
+        raise problems[0]
     return tuple(laws)
 
 

@@ -185,9 +185,7 @@ class _Run:
 
     def _distributed(self, model: Model, mixture: Mixture) -> TrainState:
         """A new state of `model`, which comes from the memory of the CPU and then lies where it is trained."""
-        learner = Learner(
-            model, compiled=ranks() == 1 and is_compiled(self.config, self.compute, self._flops)
-        )
+        learner = Learner(model, compiled=is_compiled(self.config, self.compute, self._flops))
         distribute(learner, self.config.distribution, self.compute)
         model.to(self.compute.device)
         optimizers = build_optimizers(model, self.config)
@@ -262,10 +260,20 @@ class _Run:
             self.writer.save(folder, checkpoint, partial(self._tidy, best))
 
     def _tidy(self, best: set[int]) -> None:
-        """Keep the best checkpoints and the last, or as many last ones as are to be averaged."""
+        """Keep the best checkpoints and the last, and as many last ones as are to be averaged."""
         average = self.config.average
-        last = average.checkpoints if average and average.of == "last" else 1
-        keep_checkpoints(self.folder, {*best, *checkpoint_steps(self.folder)[-last:]})
+        averaged = self._last(average.checkpoints) if average and average.of == "last" else []
+        keep_checkpoints(self.folder, {*best, *averaged, *checkpoint_steps(self.folder)[-1:]})
+
+    def _last(self, count: int) -> list[int]:
+        """The last steps that have checkpoints but for those of interruptions, of which the average knows nothing."""
+        config = self.config
+        steps = [
+            step
+            for step in checkpoint_steps(self.folder)
+            if not (step % config.save_every and step % config.evaluate_every) or step == config.steps
+        ]
+        return steps[-count:]
 
     def _average(self, state: TrainState, mixture: Mixture) -> dict[str, Any]:
         """Write the mean of the best or the last checkpoints to `average/`; what the report says of it."""
@@ -274,7 +282,7 @@ class _Run:
             return {}
         steps = [best.step for best in state.best]
         if average.of == "last":
-            steps = from_first(lambda: checkpoint_steps(self.folder)[-average.checkpoints :])
+            steps = from_first(lambda: self._last(average.checkpoints))
         folders = [checkpoint_folder(self.folder, step) for step in steps]
         target, generation = self.folder / "average", self.recipe.generation
         return write_average(target, folders, mixture, self.config, self.compute, generation)

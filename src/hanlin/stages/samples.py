@@ -13,6 +13,7 @@ from hanlin.generate.parameters import SamplingParameters
 from hanlin.model.decoder import Decoder
 from hanlin.tokenizer.tokenizer import Tokenizer
 from hanlin.trainer.config import PretrainConfig
+from hanlin.trainer.parallel import usable_alone
 from hanlin.trainer.state import TrainState
 
 
@@ -42,6 +43,7 @@ class SampleSink:
         self._prompts, self._every = config.samples, config.sample_every or config.evaluate_every
         self._parameters = {"max_new_tokens": 64, "temperature": 0.7, "seed": config.seed}
         self._model, self._tokenizer, self._compute = state.model, tokenizer, compute
+        self._learner = state.learner or state.model
         self._taken = state.step // self._every
         self._file = JsonlSink(folder / "samples.jsonl", state.step)
         self._boards = boards
@@ -57,7 +59,8 @@ class SampleSink:
         self._taken = step // self._every
         speaker = self._speaker()
         for prompt in self._prompts:
-            text = speaker.generate(prompt, **self._parameters).text
+            with usable_alone(self._learner):
+                text = speaker.generate(prompt, **self._parameters).text
             self._file.write(step, {"prompt": prompt, "continuation": text})
             for board in self._boards:
                 board.write_text(step, f"sample {prompt}", text)

@@ -27,7 +27,7 @@ def check_sweep(path: Path, overrides: Sequence[str]) -> tuple[Recipe, SweepConf
     """The recipe and its `sweep:` with metric and direction filled in.
 
     Raises `ConfigError` that names file, line and the nearest key for a parameter that is none and a value that does not
-    fit; for a metric that the objectives do not log; for a pruner that would see no metric.
+    fit; for a metric that the objectives do not log, or no law is fitted to; for a pruner that would see no metric.
     """
     recipe = read_recipe(path, overrides)
     config = recipe.sweep
@@ -47,7 +47,16 @@ def check_sweep(path: Path, overrides: Sequence[str]) -> tuple[Recipe, SweepConf
         _check_setting(path, overrides, setting)
     metric = config.metric or recipe.pretrain.metric
     _check_metric(path, overrides, recipe, metric)
-    return recipe, config.model_copy(update={"metric": metric, "better": _better(recipe, metric)})
+    better = _better(recipe, metric)
+    if config.fit is not None and (better == "higher" or metric == "perplexity"):
+        place = place_of(path, ("sweep", "fit"), overrides)
+        raise ConfigError(
+            Text(f"{place}: a scaling law is that of a loss, and {metric} is none.",
+                 f"{place}：缩放律描述的是损失，而 {metric} 不是损失。"),
+            Text("Choose valid_loss or bits_per_byte as sweep.metric, or leave fit out.",
+                 "请把 sweep.metric 设为 valid_loss 或 bits_per_byte，或去掉 fit。"),
+        )  # fmt: skip
+    return recipe, config.model_copy(update={"metric": metric, "better": better})
 
 
 def _better(recipe: Recipe, metric: str) -> str:

@@ -15,11 +15,12 @@ import torch
 from torch import nn
 
 from hanlin.base.device import Compute
+from hanlin.base.errors import TrainingError
 from hanlin.base.language import Text
 from hanlin.base.progress import track
 from hanlin.objective.mixture import Mixture
 from hanlin.trainer.config import TrainingConfig
-from hanlin.trainer.learner import Learner
+from hanlin.trainer.learner import Learner, prepare_memory
 from hanlin.trainer.loss_scale import LossScale
 from hanlin.trainer.optimizer import build_optimizers, set_rate
 from hanlin.trainer.step import training_step
@@ -58,9 +59,11 @@ def find_rate(
 ) -> RateSweep:
     """Train a new model for at most `steps` steps while `learning_rate` grows from `lowest` to `highest`.
 
-    Everything else is as `config` says, without its schedule. Ends early where the loss is beyond help.
+    Everything else is as `config` says, without its schedule. Ends early where the loss is beyond help. Raises
+    `TrainingError` if the very first loss is not finite.
     """
     learner = Learner(build().to(compute.device).train())
+    prepare_memory(learner.model, config)
     optimizers = build_optimizers(learner.model, config)
     scale = LossScale() if compute.precision == torch.float16 else None
     growth = (highest / lowest) ** (1 / (steps - 1))
@@ -77,6 +80,13 @@ def find_rate(
             break
         rates.append(rate)
         losses.append(loss)
+    if not losses:
+        raise TrainingError(
+            Text("The loss of the untrained model is not finite: no rate can be judged.",
+                 "未训练模型的损失就不是有限值：无法评判学习率。"),
+            Text("Set pretrain.precision=float32, or mend the settings of the model.",
+                 "请设 pretrain.precision=float32，或修改模型的设置。"),
+        )  # fmt: skip
     return judge(rates, losses)
 
 

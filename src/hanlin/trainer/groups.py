@@ -78,7 +78,7 @@ def _depths(names: Iterable[str]) -> dict[str, int]:
     blocks = {name: int(found[1]) for name in names if (found := _BLOCK.search(name))}
     last = max(blocks.values(), default=-1) + 2
     return {
-        name: blocks[name] + 1 if name in blocks else 0 if name.split(".")[0] == "embed" else last
+        name: blocks[name] + 1 if name in blocks else 0 if "embed" in name.split(".") else last
         for name in names
     }
 

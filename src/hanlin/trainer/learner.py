@@ -56,6 +56,7 @@ def _compiled(model: nn.Module) -> nn.Module:
     for name, module in model._modules.items():
         if isinstance(module, Stack):
             twin._modules[name] = _compiled(module)
-    if isinstance(twin, Stack):
-        twin.hidden = torch.compile(twin.hidden)  # type: ignore[method-assign]
+    if isinstance(twin, Stack) and isinstance(model, Stack):
+        # Of the model itself, whose settings (activation checkpointing) may yet change.
+        twin.hidden = torch.compile(model.hidden)  # type: ignore[method-assign]
     return twin

@@ -6,7 +6,8 @@ before it is used, so that beside its own part a process holds one whole block, 
 What torch brings for this takes a second to import: it is imported where there are several processes.
 """
 
-from collections.abc import Callable, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, TypeGuard
 
 import torch
@@ -66,6 +67,17 @@ def release(learner: nn.Module) -> None:
     """Let go of gathered weights that no backward pass will use, so that each process is left with its parts."""
     if _is_wrapped(learner):
         learner.reshard()
+
+
+@contextlib.contextmanager
+def usable_alone(learner: nn.Module) -> Iterator[None]:
+    """Within it a process that holds the whole model, as with replicas, can use it by itself, outside any pass."""
+    if _is_wrapped(learner):
+        learner.unshard()
+    try:
+        yield
+    finally:
+        release(learner)
 
 
 def own_part(tensor: Tensor) -> Tensor:

@@ -54,16 +54,18 @@ class ScheduleFreeAdamW(torch.optim.Optimizer):
         if not state:
             state["z"] = y.clone(memory_format=torch.preserve_format)
             state["square"] = torch.zeros_like(y)
-            # Steps made and the sum of squared learning rates: on the CPU, where reading them waits for nothing.
-            state["progress"] = torch.zeros(2, dtype=torch.float64)
-        progress = state["progress"]
-        progress += torch.tensor([1.0, lr**2], dtype=torch.float64)
-        steps, weights = progress.tolist()
+            # Steps made and the sum of squared learning rates: on the CPU, where reading them waits for nothing,
+            # and scalars, so that they have the shape of no parameter.
+            state["steps"] = torch.zeros((), dtype=torch.float64)
+            state["squared_rates"] = torch.zeros((), dtype=torch.float64)
+        state["steps"] += 1
+        state["squared_rates"] += lr**2
+        steps = float(state["steps"])
         state["square"].mul_(b2).addcmul_(y.grad, y.grad, value=1 - b2)
         corrected = math.sqrt(1 - b2**steps)
         scale = state["square"].sqrt().add_(group["eps"] * corrected)
         update = (y * (lr * group["weight_decay"])).addcdiv_(y.grad, scale, value=lr * corrected)
-        c = lr**2 / weights
+        c = lr**2 / float(state["squared_rates"])
         # The same as the four equations above, with x eliminated.
         y.lerp_(state["z"], c).sub_(update, alpha=1 - b1 * (1 - c))
         state["z"].sub_(update)

@@ -85,6 +85,17 @@ def test_laws_come_with_what_they_say_of_the_held_out_trial(tmp_path: Path) -> N
     assert "inside the interval" in page
 
 
+def test_two_amounts_of_text_are_too_few_for_a_law_over_tokens_but_not_for_one_over_sizes() -> None:
+    trials = [
+        trial(0, 1.5 + 50 / size**0.3 + 90 / tokens**0.4, parameters=size, tokens=tokens)
+        for size in (1000, 3000, 10000, 30000)
+        for tokens in (20000, 90000)
+    ]
+    (law,) = laws_of(trials)
+    assert not law.over_tokens
+    assert len(law.runs) == 4
+
+
 def test_settings_are_said_in_one_line() -> None:
     assert describe({"pretrain.learning_rate": 1e-5, "model": {"width": 8}}) == "learning_rate=1e-05 width=8"
 

@@ -72,6 +72,7 @@ def line_of(path: Path, words: str) -> int:
         ({"parameters": {"model.head": ["lm", "none"]}}, "model.head", "does not fit a model"),
         ({"metric": "valid_los"}, "metric:", "Did you mean 'valid_loss'"),
         ({"metric": "perplexity", "pruner": "median"}, "metric:", "measured at the end"),
+        ({"metric": "perplexity", "fit": "scaling"}, "fit:", "perplexity is none"),
     ],
 )
 def test_what_can_not_be_tried_is_refused_before_anything_runs(

@@ -11,8 +11,9 @@ import torch
 
 from hanlin.base.errors import CheckpointError, ConfigError
 from hanlin.batches.loader import Loader
-from hanlin.checkpoint.folder import is_sharded, open_model
+from hanlin.checkpoint.folder import open_model
 from hanlin.checkpoint.sharded import read_sharded_weights
+from hanlin.checkpoint.tensor_files import is_sharded
 from hanlin.model.config import CoreConfig
 from hanlin.model.count import parameters
 from hanlin.model.decoder import Decoder

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from hanlin.base.device import Compute
+from hanlin.base.errors import TrainingError
 from hanlin.batches.loader import Loader
 from hanlin.batches.pack import PackedRows
 from hanlin.model.config import CoreConfig
@@ -35,6 +36,20 @@ def test_where_no_rate_lowers_the_loss_none_is_suggested() -> None:
     assert sweep.suggested is None
     assert "widen the sweep" in sweep.why.en
     assert judge(RATES[:1], [3.0]).suggested is None
+
+
+def test_a_loss_that_never_was_finite_is_told() -> None:
+    tokens = np.tile(np.arange(1, 9, dtype=np.uint16), 200)
+    rows = Loader(PackedRows(tokens, 16, 0), rows=8)
+    mixture = Mixture([Part("causal", Causal(), rows, rows)])
+
+    def build() -> Decoder:
+        model = Decoder(CoreConfig(vocab_size=16, width=16, layers=1, heads=2, window=16))
+        torch.nn.init.constant_(model.norm.weight, math.inf)
+        return model
+
+    with pytest.raises(TrainingError, match="not finite"):
+        find_rate(build, mixture, TrainingConfig(), Compute(torch.device("cpu"), torch.float32))
 
 
 def test_a_sweep_ends_where_the_loss_is_beyond_help_and_its_suggestion_trains() -> None:

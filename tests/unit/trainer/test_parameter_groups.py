@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from hanlin.base.errors import ConfigError
+from hanlin.model.assemble import build_model
 from hanlin.model.config import CoreConfig
 from hanlin.model.decoder import Decoder
 from hanlin.trainer.config import TrainingConfig
@@ -52,6 +53,15 @@ def test_the_rate_falls_layer_by_layer() -> None:
         for name in ("embed.token.weight", "blocks.0.ffn.up.weight", "blocks.2.ffn.up.weight", "head.weight")
     ]
     assert rates == [1 / 16, 1 / 8, 1 / 2, 1.0]
+
+
+def test_embeddings_learn_slowest_wherever_a_model_has_them() -> None:
+    core = CoreConfig(
+        assembly="seq2seq", vocab_size=20, width=16, layers=2, decoder_layers=2, heads=2, window=8
+    )
+    found = learnings(build_model(core), config(layer_decay=0.5))
+    assert found["encoder.embed.token.weight"].rate == 1 / 8
+    assert found["encoder.blocks.0.ffn.up.weight"].rate == 1 / 4
 
 
 @pytest.mark.parametrize("optimizer", ["adamw", "muon"])

@@ -42,6 +42,16 @@ def test_it_equals_the_paper_step_by_step_with_warmup_and_decay() -> None:
     assert abs(ours[-1][0] - ours[-1][1]) > 1e-5  # x and y are two points
 
 
+def test_what_counts_for_a_whole_parameter_is_never_taken_for_one() -> None:
+    """A bias of two has the shape of two counters: laid out as the parameter is, they could not be read."""
+    weight = torch.ones(2, requires_grad=True)
+    optimizer = ScheduleFreeAdamW([{"params": [weight]}], 0.1, (0.9, 0.95))
+    weight.grad = torch.ones(2)
+    optimizer.step()
+    alike = {name for name, value in optimizer.state[weight].items() if value.shape == weight.shape}
+    assert alike == {"z", "square"}
+
+
 def noisy(weight: Tensor, generator: torch.Generator) -> Tensor:
     return ((weight - 3) ** 2).sum() + weight @ torch.randn(weight.shape, generator=generator) * 4
 
