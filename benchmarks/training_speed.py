@@ -1,7 +1,7 @@
 """A whole training step (forward, backward, clipping, AdamW) beside nanoGPT-style code and transformers' Trainer.
 
 Three models (a, b, c), the same shape, tokens and arithmetic for all: float32, two threads. Each side eager and compiled,
-in processes of their own that take turns. `training_speed.py [a b c]`; all three take less than ten minutes.
+in processes of their own that take turns. `training_speed.py [a b c]`; c takes five minutes.
 
 Share of the GEMM rate: model operations over those of a 1024 x 1024 float32 product in the same round. Model operations
 a token: 6 x weights of matrices, the tied head once, + 6 x layers x width x length for causal attention.
