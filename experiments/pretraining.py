@@ -43,6 +43,7 @@ from hanlin.stages.recipe import Recipe
 from hanlin.stages.tokenizer import run_tokenizer
 from hanlin.tokenizer.tokenizer import Tokenizer
 from hanlin.trainer.config import TrainingConfig
+from hanlin.trainer.learner import Learner
 from hanlin.trainer.loop import train
 from hanlin.trainer.optimizer import build_optimizers
 from hanlin.trainer.state import TrainState
@@ -202,7 +203,7 @@ def fine_tuned(
     )
     state = TrainState(model, build_optimizers(model, config))
     train(state, Mixture([part]), config, COMPUTE, save=lambda state: None, sinks=[], peak_rate=1e9)
-    return examine_part(model, part, None, COMPUTE)["accuracy"]
+    return examine_part(Learner(model), part, None, COMPUTE)["accuracy"]
 
 
 @torch.no_grad()
