@@ -7,7 +7,7 @@ width and depth, learns from as many tokens. Then
     with its two halves swapped;
   - fine-tuning with 32 to 512 labels, from the pretrained weights and from new ones.
 
-    python experiments/pretraining.py runs/pretraining      (about ten minutes on two cores; writes result.json and result.html)
+    python experiments/pretraining.py runs/pretraining      (a quarter of an hour on one core; writes result.json and result.html)
 """
 
 import json
