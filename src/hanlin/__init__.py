@@ -3,11 +3,15 @@
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
-__all__ = ["LanguageModel", "SentenceEncoder", "__version__", "embed", "load", "load_encoder"]
+__all__ = [
+    "LanguageModel", "SentenceEncoder", "TaskModel", "__version__", "embed", "load", "load_encoder", "load_task",
+]  # fmt: skip
 
 if TYPE_CHECKING:
     from hanlin.generate.embedding import SentenceEncoder, embed, load_encoder
     from hanlin.generate.language_model import LanguageModel, load
+    from hanlin.tasks.folder import load_task
+    from hanlin.tasks.model import TaskModel
 
 
 def __getattr__(name: str) -> Any:
@@ -20,4 +24,12 @@ def __getattr__(name: str) -> Any:
         from hanlin.generate import embedding
 
         return getattr(embedding, name)
+    if name == "load_task":
+        from hanlin.tasks.folder import load_task
+
+        return load_task
+    if name == "TaskModel":
+        from hanlin.tasks.model import TaskModel
+
+        return TaskModel
     raise AttributeError(f"module 'hanlin' has no attribute {name!r}")

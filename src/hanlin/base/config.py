@@ -3,7 +3,7 @@
 import difflib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import UnionType
+from types import MappingProxyType, UnionType
 from typing import Any, ClassVar, TypeVar, Union, get_args, get_origin
 
 import yaml
@@ -26,8 +26,13 @@ class Settings(BaseModel):
 SettingsT = TypeVar("SettingsT", bound=BaseModel)
 
 
-def read_settings(schema: type[SettingsT], path: Path, overrides: Sequence[str] = ()) -> SettingsT:
-    """Read `path` (YAML), apply `overrides` ("model.layers=6"), validate against `schema`.
+def read_settings(
+    schema: type[SettingsT],
+    path: Path,
+    overrides: Sequence[str] = (),
+    given: Mapping[str, Any] = MappingProxyType({}),
+) -> SettingsT:
+    """Read `path` (YAML), lay `given` over it, apply `overrides` ("model.layers=6"), validate against `schema`.
 
     Raises `ConfigError` for a missing file, malformed YAML, unknown keys (naming the nearest known one),
     wrong types and impossible values, with the line of the file or the override at fault.
@@ -43,6 +48,7 @@ def read_settings(schema: type[SettingsT], path: Path, overrides: Sequence[str] 
         tree = OmegaConf.create(text or "{}")
         if not OmegaConf.is_dict(tree):
             raise _unreadable(path, "the top level must be `key: value` lines")
+        tree = OmegaConf.merge(tree, OmegaConf.create(dict(given)))
         values = OmegaConf.to_container(_override(tree, overrides), resolve=True)
     except (OmegaConfBaseException, yaml.YAMLError, ValueError) as error:
         raise _unreadable(path, str(error)) from error
@@ -50,11 +56,13 @@ def read_settings(schema: type[SettingsT], path: Path, overrides: Sequence[str] 
     return validate_settings(schema, values, where=str(path), lines=lines, overrides=overrides)
 
 
-def settings_from_overrides(schema: type[SettingsT], overrides: Sequence[str]) -> SettingsT:
-    """Defaults of `schema` with overrides ("port=8001"); raises `ConfigError` as `read_settings`."""
+def settings_from_overrides(
+    schema: type[SettingsT], overrides: Sequence[str], given: Mapping[str, Any] = MappingProxyType({})
+) -> SettingsT:
+    """Defaults of `schema`, under `given`, under overrides ("port=8001"); raises `ConfigError` as `read_settings`."""
     from omegaconf import OmegaConf
 
-    values = OmegaConf.to_container(_override(OmegaConf.create(), overrides))
+    values = OmegaConf.to_container(_override(OmegaConf.create(dict(given)), overrides))
     assert isinstance(values, dict)
     return validate_settings(schema, values, where=schema.__name__, overrides=overrides)
 

@@ -60,7 +60,7 @@ def render_dialogues(
                 break
         else:
             fitted.left_out.append(name)
-    _check_any(fitted, max_length)
+    check_any(fitted.rendered, fitted.left_out, max_length)
     return fitted
 
 
@@ -91,7 +91,7 @@ def render_completions(
         kept = read[max(0, len(read) - room) :]
         fitted.rendered.append(Rendered([*begin, *kept, *said], [0] * len(begin + kept) + [1] * len(said)))
         fitted.cut.append(len(read) - len(kept))
-    _check_any(fitted, max_length)
+    check_any(fitted.rendered, fitted.left_out, max_length)
     return fitted
 
 
@@ -128,9 +128,10 @@ class Answers(Examples):
         return lay_batch(texts, targets, self._layout, self._pad_id)
 
 
-def _check_any(fitted: Fitted, max_length: int) -> None:
-    if not fitted.rendered:
-        some = ", ".join(fitted.left_out[:3]) or "none"
+def check_any(kept: Sequence[object], left_out: Sequence[str], max_length: int) -> None:
+    """Raise `DataError` if nothing was kept."""
+    if not kept:
+        some = ", ".join(left_out[:3]) or "none"
         raise DataError(
             Text(f"No record fits into {max_length} tokens with a whole answer (left out: {some} ...).",
                  f"没有记录能连同完整的回答放入 {max_length} 个词元（已略去：{some}……）。"),

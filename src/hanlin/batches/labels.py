@@ -30,7 +30,7 @@ def class_labels(labels: Sequence[int | None], classes: int, places: Places = No
     return np.array([IGNORE if label is None else label for label in labels], np.int64)
 
 
-def check_classes(found: Collection[int], records: int) -> None:
+def check_classes(found: Collection[int | str], records: int) -> None:
     """Raise `DataError` if the labels `found` in a split are fewer than two."""
     if len(found) < 2:
         said, said_zh = ("only the label", "只有标签") if found else ("no label", "没有任何标签")

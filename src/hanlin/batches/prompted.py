@@ -17,7 +17,7 @@ from hanlin.batches.batch import IGNORE, Rowed
 from hanlin.batches.labels import Places
 from hanlin.batches.loader import Examples, RowSeed
 from hanlin.batches.ragged import Lengths, check_not_empty, lay_inputs, name_record
-from hanlin.batches.template import Filled, Template
+from hanlin.batches.template import Filled, WordPrompt
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class PromptedTexts(Examples):
         self,
         records: Sequence[Mapping[str, str]],
         labels: npt.NDArray[np.int64],
-        template: Template,
+        template: WordPrompt,
         pad_id: int,
         max_length: int,
         places: Places = None,
@@ -58,7 +58,8 @@ class PromptedTexts(Examples):
             self._filled.append(template.fill(record, max_length))
         first_rows = [filled.rows[0] for filled in self._filled]
         check_not_empty(first_rows, places)
-        self.lengths = Lengths.of(first_rows, [filled.cut for filled in self._filled])
+        self.cut = [filled.cut for filled in self._filled]
+        self.lengths = Lengths.of(first_rows, self.cut)
         M = max(map(len, template.words))
         self._words_KM = torch.tensor([[*ids, *[IGNORE] * (M - len(ids))] for ids in template.words])
 

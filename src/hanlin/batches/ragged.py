@@ -99,7 +99,7 @@ def lay_batch(
     pad_id: int,
     segments: Sequence[Ids] | None = None,
 ) -> Batch:
-    """The same with a target for each token; padding has the target `IGNORE`."""
+    """The same with a target for each token, or as many for each; padding has the target `IGNORE`."""
     positions_BT, documents_BT = _places([len(ids) for ids in texts], layout)
     return (PackedBatch if layout == "packed" else Batch)(
         _lay(texts, layout, pad_id),
@@ -114,7 +114,7 @@ def _lay(rows: Sequence[Ids], layout: Layout, fill: int) -> Tensor:
     arrays = [np.asarray(row, np.int64) for row in rows]
     if layout == "packed":
         return torch.from_numpy(np.concatenate(arrays)).unsqueeze(0)
-    block_BT = np.full((len(arrays), max(map(len, arrays))), fill, np.int64)
+    block_BT = np.full((len(arrays), max(map(len, arrays)), *arrays[0].shape[1:]), fill, np.int64)
     for row, array in zip(block_BT, arrays, strict=True):
         row[: len(array)] = array
     return torch.from_numpy(block_BT)

@@ -1,8 +1,13 @@
-"""Labels of stretches of characters as labels of tokens: words with tags, or spans that are named."""
+"""Labels of stretches of characters as labels of tokens: words with tags, or spans that are named.
+
+T tokens of a text, K labels.
+"""
 
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,8 +17,10 @@ from hanlin.base.language import Text
 from hanlin.batches.batch import IGNORE, Batch
 from hanlin.batches.bio import first_invalid, is_bio
 from hanlin.batches.labels import Places, check_classes
-from hanlin.batches.loader import Examples, RowSeed
-from hanlin.batches.ragged import Layout, Lengths, check_not_empty, lay_batch, name_record
+from hanlin.batches.loader import RowSeed
+from hanlin.batches.ragged import Layout, check_not_empty, lay_batch, name_record
+from hanlin.batches.token_rows import TokenRows
+from hanlin.batches.windows import Window
 from hanlin.corpus.units import count_unspaced
 from hanlin.tokenizer.tokenizer import Tokenizer
 
@@ -53,13 +60,34 @@ class Tagged:
         stretches = tuple((start, stop) for start, stop, _ in ordered)
         return cls(text, stretches, tuple(kind for _, _, kind in ordered), False)
 
+    def tokens(self, tokenizer: Tokenizer) -> tuple[list[int], list[CharacterSpan]]:
+        """The ids of the text, and where each token is, white space before it left out.
 
-class TaggedTexts(Examples):
+        Where the vocabulary joins several words in one token, the text is cut there, so that every word has its own.
+        """
+        borders = sorted({border for stretch in self.stretches for border in stretch}) if self.whole else []
+        cuts = {0, len(self.text)}
+        while True:
+            ids, offsets = _encoded(self.text, sorted(cuts), tokenizer)
+            inside = {
+                border
+                for start, stop in offsets
+                for border in borders[bisect_right(borders, start) :][:1]
+                if border < stop
+            }
+            if not inside:
+                return ids, offsets
+            cuts |= inside
+
+
+class TaggedTexts(TokenRows):
     """Tagged texts as rows with a label for each token; special tokens and untagged ones have the target `IGNORE`.
 
     names: what the labels 0, 1, ... are called. subwords: of a word of several tokens, whether the first alone is
     labelled (arXiv 1810.04805, section 5.3) or all are, B-X being followed by I-X. Of spans all tokens are labelled. A
     token is where its first character is that is no white space.
+    nested: spans may overlap; there is no O, and each of the K labels is 1 or 0 at each token: targets (B, T, K).
+    overlap: as for `TokenRows`; each label counts in one window, and no window has a part of a span only.
     Raises `DataError` naming the record: for a tag without label, for stretches that overlap or lie outside the text,
     and for words whose BIO tags go on with a span that has not begun; and where all tokens have one label.
     """
@@ -72,52 +100,67 @@ class TaggedTexts(Examples):
         max_length: int | None = None,
         *,
         subwords: str = "first",
+        nested: bool = False,
+        overlap: int | None = None,
         layout: Layout = "packed",
         places: Places = None,
     ) -> None:
         assert subwords in ("first", "all")
         self._numbers = {name: number for number, name in enumerate(names)}
-        self._every, self._layout, self._pad_id = subwords == "all", layout, tokenizer.pad_id
+        self._every, self._nested = subwords == "all", nested
+        self._goes_on = np.array([name[:1] in ("I", "E") and is_bio(names) for name in names])
         self.unaligned = 0
         """Stretches with a border within a token, so that no labels of tokens can tell them exactly."""
-        self._texts: list[npt.NDArray[np.int32]] = []
-        self._targets: list[npt.NDArray[np.int32]] = []
-        cut, own_ids = list[int](), list[list[int]]()
+        labels, texts = list[npt.NDArray[Any]](), list[list[int]]()
         for number, record in enumerate(records):
             self._check(record, name_record(number, places))
-            ids, offsets = tokenizer.encode_spans(record.text)
-            encoding = tokenizer.framed([ids], max_length)
-            targets = np.full(len(encoding.ids), IGNORE, np.int32)
-            inner = np.array(encoding.special_mask) == 0
-            kept = [id for id, own in zip(encoding.ids, inner, strict=True) if own]
-            own_ids.append(kept)
-            first = 0 if kept == ids[: len(kept)] else encoding.cut  # truncation may be on either side
-            targets[inner] = self._labels(record, offsets)[first : first + len(kept)]
-            self._texts.append(np.array(encoding.ids, np.int32))
-            self._targets.append(targets)
-            cut.append(encoding.cut)
-        check_not_empty(own_ids, places)
-        check_classes(set(np.concatenate(self._targets).tolist()) - {IGNORE}, len(records))
-        self.lengths = Lengths.of(self._texts, cut)
-
-    def __len__(self) -> int:
-        return len(self._texts)
-
-    @property
-    def sizes(self) -> npt.NDArray[np.int64]:
-        """Tokens of each record: what length buckets are made by."""
-        return np.array([len(text) for text in self._texts], np.int64)
+            ids, offsets = record.tokens(tokenizer)
+            texts.append(ids)
+            labels.append(self._labels(record, offsets))
+        super().__init__(texts, tokenizer, max_length, overlap=overlap, layout=layout)
+        check_not_empty(texts, places)
+        self._targets = [
+            self.laid_out(row, self._shown(labels[text], window), IGNORE)
+            for row, (text, window) in enumerate(self.rows)
+        ]
+        check_classes({int(label) for targets in self._targets for label in np.unique(targets)} - {IGNORE},
+                      len(records))  # fmt: skip
 
     def batch(self, rows: npt.NDArray[np.int64], seeds: Sequence[RowSeed]) -> Batch:
-        """The given records; nothing about them is drawn."""
-        texts, targets = [self._texts[row] for row in rows], [self._targets[row] for row in rows]
+        """The given rows; nothing about them is drawn."""
+        texts, targets = [self._ids[row] for row in rows], [self._targets[row] for row in rows]
         return lay_batch(texts, targets, self._layout, self._pad_id)
 
-    def _labels(self, record: Tagged, offsets: Sequence[CharacterSpan]) -> npt.NDArray[np.int32]:
-        offsets = [_without_space(record.text, *span) for span in offsets]
+    def _shown(self, labels_T: npt.NDArray[Any], window: Window) -> npt.NDArray[Any]:
+        """The labels of what a window sees, `IGNORE` for those that another one has."""
+        shown = np.full_like(labels_T[window.start : window.stop], IGNORE)
+        first, last = (window.first, window.last) if self._nested else self._whole_spans(labels_T, window)
+        shown[first - window.start : last - window.start] = labels_T[first:last]
+        return shown
+
+    def _whole_spans(self, labels_T: npt.NDArray[Any], window: Window) -> tuple[int, int]:
+        """What a window has, with the end of a span that begins in it, if it sees that, else without the span."""
+        goes_on = [False] * (len(labels_T) + 1)
+        for place in range(len(labels_T) - 1, -1, -1):
+            label = labels_T[place]
+            goes_on[place] = goes_on[place + 1] if label == IGNORE else bool(self._goes_on[label])
+        first, last = window.first, window.last
+        while first < last and goes_on[first]:
+            first += 1
+        while last < window.stop and goes_on[last]:
+            last += 1
+        while last > first and goes_on[last]:
+            last -= 1
+        return first, last
+
+    def _labels(self, record: Tagged, offsets: Sequence[CharacterSpan]) -> npt.NDArray[Any]:
+        """(T,) int32; nested (T, K) int8."""
         starts, stops = {start for start, _ in offsets}, {stop for _, stop in offsets}
         self.unaligned += sum(start not in starts or stop not in stops for start, stop in record.stretches)
-        owners = _owners(record, offsets)
+        return self._nested_labels(record, offsets) if self._nested else self._flat_labels(record, offsets)
+
+    def _flat_labels(self, record: Tagged, offsets: Sequence[CharacterSpan]) -> npt.NDArray[np.int32]:
+        owners = owners_of(record.stretches, offsets)
         labels, seen = np.full(len(owners), IGNORE, np.int32), set[int]()
         for place, owner in enumerate(owners):
             if owner is None:
@@ -132,11 +175,22 @@ class TaggedTexts(Examples):
                 labels[place] = self._numbers[_inside(record.tags[owner], record.whole)]
         return labels
 
+    def _nested_labels(self, record: Tagged, offsets: Sequence[CharacterSpan]) -> npt.NDArray[np.int8]:
+        labels = np.zeros((len(offsets), len(self._numbers)), np.int8)
+        begins = [start for start, _ in offsets]
+        for (start, stop), kind in zip(record.stretches, record.tags, strict=True):
+            inside = range(bisect_right(begins, start - 1), bisect_right(begins, stop - 1))
+            for place, letter in zip(inside, "B" + "I" * len(inside), strict=False):
+                labels[place, self._numbers[f"{letter}-{kind}"]] = 1
+        return labels
+
     def _check(self, record: Tagged, name: str) -> None:
         borders = [border for stretch in record.stretches for border in stretch]
-        if borders != sorted(borders) or (borders and not 0 <= borders[0] <= borders[-1] <= len(record.text)):
+        apart = borders == sorted(borders) or self._nested
+        if not apart or (borders and not 0 <= min(borders) <= max(borders) <= len(record.text)):
             raise _refused(name, "has spans that overlap or lie outside the text", "的片段相互重叠或超出文本")
-        needed = record.tags if record.whole else [f"{p}-{tag}" for tag in record.tags for p in "BI"] + ["O"]
+        needed = record.tags if record.whole else [f"{p}-{tag}" for tag in record.tags for p in "BI"]
+        needed = [*needed, *([] if record.whole or self._nested else ["O"])]
         for tag in dict.fromkeys([*needed, *(_inside(tag, True) for tag in record.tags if record.whole)]):
             if tag not in self._numbers:
                 raise _refused(name, f"has the tag {tag}, which is no label", f"的标注 {tag} 不在标签之中")
@@ -148,14 +202,24 @@ class TaggedTexts(Examples):
             )
 
 
-def _owners(record: Tagged, offsets: Sequence[CharacterSpan]) -> list[int | None]:
-    """The stretch that each token begins in."""
-    starts = [start for start, _ in record.stretches]
+def owners_of(stretches: Sequence[CharacterSpan], offsets: Sequence[CharacterSpan]) -> list[int | None]:
+    """The stretch that each token begins in, of stretches in order and apart."""
+    starts = [start for start, _ in stretches]
     owners: list[int | None] = []
     for start, stop in offsets:
         index = bisect_right(starts, start) - 1
-        owners.append(index if index >= 0 and start < min(stop, record.stretches[index][1]) else None)
+        owners.append(index if index >= 0 and start < min(stop, stretches[index][1]) else None)
     return owners
+
+
+def _encoded(text: str, cuts: Sequence[int], tokenizer: Tokenizer) -> tuple[list[int], list[CharacterSpan]]:
+    """The ids of the pieces between cuts, and where each token is in the text."""
+    ids, offsets = list[int](), list[CharacterSpan]()
+    for begin, end in pairwise(cuts):
+        more, places = tokenizer.encode_spans(text[begin:end])
+        ids += more
+        offsets += [_without_space(text, begin + start, begin + stop) for start, stop in places]
+    return ids, offsets
 
 
 def _without_space(text: str, start: int, stop: int) -> CharacterSpan:
@@ -165,7 +229,7 @@ def _without_space(text: str, start: int, stop: int) -> CharacterSpan:
 
 def _inside(tag: str, whole: bool) -> str:
     """The tag of what follows within the same stretch."""
-    return f"I-{tag}" if not whole else f"I-{tag[2:]}" if tag[:2] == "B-" else tag
+    return f"I-{tag}" if not whole else f"I{tag[1:]}" if tag[:2] in ("B-", "B") else tag
 
 
 def _refused(name: str, en: str, zh: str) -> DataError:

@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
+from typing import Protocol
 
 from hanlin.base.errors import ConfigError
 from hanlin.base.language import Text
@@ -36,15 +37,23 @@ class Template:
 
     A causal model reads up to the gap and is asked how likely each word is to follow; a masked one reads as many masks as
     the word has tokens. White space before a slot belongs to what fills it, as in running text. prefix: ids before all,
-    such as those of a soft prompt. Source: arXiv 2001.07676, section 3.1 (pattern and verbaliser).
+    such as those of a soft prompt. before: a text before all of it, such as records with their words filled in (arXiv
+    2005.14165, section 2). Source: arXiv 2001.07676, section 3.1 (pattern and verbaliser).
     Raises `ConfigError` for a template without the gap or with more than two other slots, for text after the gap of a
     causal model, which would not see it, and for words that the tokenizer does not know or does not tell apart.
     """
 
     def __init__(
-        self, source: str, words: Sequence[str], tokenizer: Tokenizer, *, masked: bool, prefix: Sequence[int] = ()
-    ) -> None:  # fmt: skip
-        self._tokenizer, self._masked, self._prefix = tokenizer, masked, list(prefix)
+        self,
+        source: str,
+        words: Sequence[str],
+        tokenizer: Tokenizer,
+        *,
+        masked: bool,
+        prefix: Sequence[int] = (),
+        before: str = "",
+    ) -> None:
+        self._tokenizer, self._masked, self._prefix, self._before = tokenizer, masked, list(prefix), before
         if masked and tokenizer.mask_id is None:
             raise _wrong("the tokenizer has no mask token", "该分词器没有掩码词元",
                          "Use a masked language model.", "请使用掩码语言模型。")  # fmt: skip
@@ -56,7 +65,7 @@ class Template:
         self.slots = [slot for _, _, slot in self._parts if slot != GAP]
         (space,) = (space for _, space, slot in self._parts if slot == GAP)
         self.words = [tokenizer.encode_inside(space + word, after_special=False) for word in words]
-        self._check_words(words)
+        check_words(words, self.words, tokenizer)
         reads = [tuple(self._read(word)) for word in self.words]
         self._reads = list(dict.fromkeys(reads))
         self.row_of_word = [self._reads.index(read) for read in reads]
@@ -74,9 +83,7 @@ class Template:
         whole = max(len(self._row(pieces, read)[0]) for read in self._reads)
         room = max_length - whole + sum(lengths.values())
         if room < 0:
-            raise _wrong(f"the template alone takes {max_length - room} tokens of {max_length}",
-                         f"仅模板就占 {max_length} 个词元中的 {max_length - room} 个",
-                         "Shorten it.", "请缩短模板。")  # fmt: skip
+            raise too_long(max_length - room, max_length)
         kept = longest_first(list(lengths.values()), room)
         for number, length in zip(lengths, kept, strict=True):
             pieces[number] = replace(pieces[number], ids=pieces[number].ids[:length])
@@ -93,7 +100,7 @@ class Template:
         return [mask_id] * len(word) if self._masked and mask_id is not None else word[:-1]
 
     def _pieces(self, record: Mapping[str, str]) -> list[_Piece]:
-        texts: list[tuple[str, str | None]] = []
+        texts: list[tuple[str, str | None]] = [(self._before, None)]
         for literal, space, slot in self._parts:
             texts += [(literal, None), ("" if slot == GAP else space + record[slot], slot)]
         texts.append((self._ending, None))
@@ -120,14 +127,45 @@ class Template:
         head = [*self._prefix, *begin, *before]
         return [*head, *read], len(head)
 
-    def _check_words(self, words: Sequence[str]) -> None:
-        for word, ids in zip(words, self.words, strict=True):
-            if not ids or self._tokenizer.unk_id in ids:
-                raise _wrong(f"the word {word!r} is none that the tokenizer knows", f"分词器不认识“{word}”",
-                             "Choose another word for this class.", "请为该类别另选一个词。")  # fmt: skip
-        if len({tuple(ids) for ids in self.words}) < len(self.words):
-            raise _wrong("two classes have the same word", "两个类别用了同一个词",
-                         "Give each class a word of its own.", "请让每个类别各用一个词。")  # fmt: skip
+
+class WordPrompt(Protocol):
+    """What asks a model for the words of classes, `Template` being one."""
+
+    slots: list[str]
+    words: list[list[int]]
+    row_of_word: list[int]
+    first_spot: int
+
+    def fill(self, record: Mapping[str, str], max_length: int) -> Filled:
+        """A record as rows of at most `max_length` tokens."""
+
+
+def slots_of(source: str) -> list[str]:
+    """The slots of a template but the gap; raises `ConfigError` as `Template` for one that cannot be read."""
+    return [slot for _, _, slot in _parse(source)[0] if slot != GAP]
+
+
+def filled_text(source: str, record: Mapping[str, str]) -> str:
+    """A template as a text: what `record` has for each slot stands in its place."""
+    return re.sub(r"\{(\w+)\}", lambda found: record[found.group(1)], source)
+
+
+def check_words(words: Sequence[str], ids: Sequence[Sequence[int]], tokenizer: Tokenizer) -> None:
+    """Raise `ConfigError` for words that the tokenizer does not know or does not tell apart."""
+    for word, of_word in zip(words, ids, strict=True):
+        if not of_word or tokenizer.unk_id in of_word:
+            raise _wrong(f"the word {word!r} is none that the tokenizer knows", f"分词器不认识“{word}”",
+                         "Choose another word for this class.", "请为该类别另选一个词。")  # fmt: skip
+    if len({tuple(of_word) for of_word in ids}) < len(ids):
+        raise _wrong("two classes have the same word", "两个类别用了同一个词",
+                     "Give each class a word of its own.", "请让每个类别各用一个词。")  # fmt: skip
+
+
+def too_long(needed: int, room: int) -> ConfigError:
+    """The error for a template that leaves no room for a text."""
+    return _wrong(f"the template alone takes {needed} tokens of {room}", f"仅模板就占 {room} 个词元中的 {needed} 个",
+                  "Shorten it, or show fewer or shorter records in it.",
+                  "请缩短模板，或减少、缩短其中展示的记录。")  # fmt: skip
 
 
 def _parse(source: str) -> tuple[list[tuple[str, str, str]], str]:

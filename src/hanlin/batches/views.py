@@ -40,8 +40,9 @@ class TextPairs(Examples):
     """Encoded texts in pairs.
 
     second: the partner of each text; None: the text itself, which dropout makes another view of (SimCSE, arXiv
-    2104.08821, section 3). negatives: for each row a text that is near and wrong (section 4). The vector of a pair
-    comes from each text by itself, so that they can be searched by. Raises `DataError` for a text without tokens.
+    2104.08821, section 3). negatives: for each row a text that is near and wrong (section 4); where
+    there is none the text itself, which is never its own negative. The vector of a pair comes from each text by itself, so
+    that they can be searched by. Raises `DataError` for a text without tokens.
     """
 
     def __init__(
@@ -71,6 +72,11 @@ class TextPairs(Examples):
 
     def __len__(self) -> int:
         return len(self._texts_B3)
+
+    @property
+    def sizes(self) -> npt.NDArray[np.int64]:
+        """Tokens of each row: what length buckets are made by."""
+        return np.array([sum(map(len, row)) for row in zip(*self._columns, strict=True)], np.int64)
 
     def batch(self, rows: npt.NDArray[np.int64], seeds: Sequence[RowSeed]) -> Views:
         """The given rows; nothing about them is drawn."""

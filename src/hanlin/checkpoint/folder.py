@@ -10,7 +10,7 @@ import torch
 
 from hanlin.base.device import Compute
 from hanlin.base.errors import CheckpointError
-from hanlin.base.files import atomic_folder, recover_folder
+from hanlin.base.files import atomic_folder, recover_folder, write_further
 from hanlin.base.language import Text
 from hanlin.base.manifest import NAME as MANIFEST
 from hanlin.base.manifest import Manifest, read_manifest, verify_files, write_manifest
@@ -44,9 +44,7 @@ def save_model(
     """
     with atomic_folder(folder) as fresh:
         write_model_files(fresh, model, tokenizer, defaults, family, shard_bytes)
-        for name, text in texts.items():
-            (fresh / name).parent.mkdir(parents=True, exist_ok=True)
-            (fresh / name).write_text(text, "utf-8")
+        write_further(fresh, texts)
         return write_manifest(fresh, "model", model.config.model_dump(), inputs, report)
 
 

@@ -72,6 +72,33 @@ def sentence_files(folder: Path) -> dict[str, str]:
     return {name: (folder / name).read_text("utf-8") for name in names if (folder / name).is_file()}
 
 
+def sentence_texts(settings: SentenceSettings, width: int) -> dict[str, str]:
+    """Files that say these settings, of vectors of this width, by their place in a model's folder."""
+    kinds = ["Transformer", "Pooling", *(["Normalize"] if settings.normalize else [])]
+    places = ["", *(f"{number}_{kind}" for number, kind in enumerate(kinds) if number)]
+    modules = [
+        {"idx": number, "name": str(number), "path": place, "type": f"sentence_transformers.models.{kind}"}
+        for number, (kind, place) in enumerate(zip(kinds, places, strict=True))
+    ]
+    modes = {
+        key: mode in _POOLINGS and _POOLINGS[mode] == settings.pooling for key, mode in _OLD_POOLINGS.items()
+    }
+    files: dict[str, Any] = {
+        "modules.json": modules,
+        "1_Pooling/config.json": {"word_embedding_dimension": width, **modes},
+        "sentence_bert_config.json": {
+            "max_seq_length": settings.max_tokens,
+            "do_lower_case": settings.lowercase,
+        },
+    }
+    if settings.prompt:
+        files["config_sentence_transformers.json"] = {
+            "prompts": {"text": settings.prompt},
+            "default_prompt_name": "text",
+        }
+    return {name: json.dumps(values, ensure_ascii=False, indent=1) + "\n" for name, values in files.items()}
+
+
 def _modules(folder: Path) -> list[tuple[str, str]]:
     """The last part of each module's class, and its folder."""
     try:

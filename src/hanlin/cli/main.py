@@ -12,6 +12,9 @@ from hanlin.base.interrupt import Interrupted
 from hanlin.base.language import Text
 from hanlin.base.progress import console
 from hanlin.cli import models, recipes
+from hanlin.cli.evaluate import evaluate
+from hanlin.cli.finetune import finetune
+from hanlin.cli.predict import predict
 from hanlin.cli.show import doctor, show
 
 app = App(
@@ -34,7 +37,9 @@ for verb in (
     recipes.corpus,
     recipes.tokenizer,
     recipes.pretrain,
-    recipes.evaluate,
+    finetune,
+    predict,
+    evaluate,
     recipes.find_rate,
     recipes.sweep,
     recipes.ladder,

@@ -83,18 +83,6 @@ def pretrain(
             print_report(manifest.report, chosen.places.model, json)
 
 
-def evaluate(recipe: RecipePath, *overrides: Overrides, json: Json = False) -> None:
-    """Examine the trained model on held-out text and write the report."""
-    from hanlin.stages.evaluate import read_examination, run_evaluate
-    from hanlin.stages.recipe import read_recipe
-    from hanlin.stages.summary import summary_lines
-
-    chosen = read_recipe(recipe, overrides)
-    run_evaluate(chosen)
-    results = read_examination(chosen)
-    print(results.model_dump_json(indent=1) if json else "\n".join(summary_lines(chosen)))
-
-
 def ladder(recipe: RecipePath, *overrides: Overrides, json: Json = False) -> None:
     """Hold n-gram, feed-forward, recurrent and Transformer models against each other under one budget."""
     from hanlin.stages.ladder import print_ladder, run_ladder

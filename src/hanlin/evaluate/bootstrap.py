@@ -7,15 +7,14 @@ other kinds of text, nor of another seed in training.
 Shape suffixes: D documents, R resamples.
 """
 
-from collections.abc import Iterator
+import math
 
 import numpy as np
 
+from hanlin.evaluate.figures import CONFIDENCE, resampled
+from hanlin.evaluate.measure import Measure
 from hanlin.evaluate.perplexity import Floats, Ids, Scores
 from hanlin.evaluate.results import Interval
-
-DRAWS_AT_ONCE = 2**22
-"""Numbers drawn at a time: bounds memory to about 64 MiB."""
 
 
 def bits_per_byte_interval(scores: Scores, resamples: int = 1000, seed: int = 0) -> Interval | None:
@@ -37,21 +36,17 @@ def difference_interval(
 
 
 def ratio_interval(sums_D: Floats, counts_D: Ids, resamples: int, seed: int) -> Interval | None:
-    """The 95 % interval of the sum of `sums_D` over that of `counts_D`; None for a single document."""
+    """The 95 % interval of the sum of `sums_D` over that of `counts_D`; None for a single document.
+
+    Resamples of nothing but empty documents have no ratio and are left out.
+    """
     if len(sums_D) < 2:
         return None
-    ratios_R = np.concatenate(list(_resampled(sums_D, counts_D, resamples, seed)))
-    low, high = np.nanpercentile(ratios_R, [2.5, 97.5])
+
+    def ratio(ids: Ids) -> float:
+        size = float(counts_D[ids].sum())
+        return float(sums_D[ids].sum()) / size if size else math.nan
+
+    ratios_R1 = resampled([Measure("ratio", ratio, len(sums_D))], resamples, seed)
+    low, high = np.nanpercentile(ratios_R1, CONFIDENCE)
     return Interval(low=float(low), high=float(high))
-
-
-def _resampled(sums_D: Floats, counts_D: Ids, resamples: int, seed: int) -> Iterator[Floats]:
-    """Ratios of sums over D documents drawn with replacement; NaN where all that were drawn are empty."""
-    generator = np.random.default_rng(seed)
-    D = len(sums_D)
-    at_once = max(1, DRAWS_AT_ONCE // D)
-    for done in range(0, resamples, at_once):
-        drawn_RD = generator.integers(D, size=(min(at_once, resamples - done), D))
-        sizes_R = counts_D[drawn_RD].sum(axis=1, dtype=np.float64)
-        sizes_R[sizes_R == 0] = np.nan
-        yield sums_D[drawn_RD].sum(axis=1) / sizes_R

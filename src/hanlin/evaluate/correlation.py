@@ -1,16 +1,12 @@
-"""How well two series of numbers agree: Pearson's and Spearman's correlation, with intervals.
+"""How well two series of numbers agree: Pearson's and Spearman's correlation.
 
-Shape suffixes: N pairs, R resamples.
+Shape suffixes: N pairs.
 """
 
-from collections.abc import Callable
-
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from hanlin.evaluate.results import Interval
-
-Floats = NDArray[np.float64]
+from hanlin.evaluate.measure import Floats, Ids
 
 
 def pearson(first: ArrayLike, second: ArrayLike) -> float:
@@ -33,24 +29,12 @@ def spearman(first: ArrayLike, second: ArrayLike) -> float:
 
 def ranks(values: ArrayLike) -> Floats:
     """1 for the least of N values to N for the greatest; equal ones share the mean of their ranks."""
-    values_N = np.asarray(values, np.float64)
-    _, group_N, sizes = np.unique(values_N, return_inverse=True, return_counts=True)
+    return ranks_of_groups(np.unique(np.asarray(values, np.float64), return_inverse=True)[1])
+
+
+def ranks_of_groups(group_N: Ids) -> Floats:
+    """The same of values that are given as whole numbers from 0 on, in the same order: without sorting."""
+    sizes = np.bincount(group_N)
     last = np.cumsum(sizes)
     means: Floats = (last - (sizes - 1) / 2)[group_N]
     return means
-
-
-def correlation_interval(
-    correlation: Callable[[ArrayLike, ArrayLike], float],
-    first: ArrayLike,
-    second: ArrayLike,
-    resamples: int = 1000,
-    seed: int = 0,
-) -> Interval:
-    """The 95 % interval by the bootstrap over pairs, percentile method (Efron & Tibshirani 1993, ch. 13)."""
-    x_N, y_N = np.asarray(first), np.asarray(second)
-    generator = np.random.default_rng(seed)
-    drawn_RN = generator.integers(len(x_N), size=(resamples, len(x_N)))
-    values_R = [correlation(x_N[drawn_N], y_N[drawn_N]) for drawn_N in drawn_RN]
-    low, high = np.nanpercentile(values_R, [2.5, 97.5])
-    return Interval(low=float(low), high=float(high))

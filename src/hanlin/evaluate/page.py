@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
@@ -40,6 +41,11 @@ class Page:
 
 def write_page(path: Path, page: Page, lang: Lang = "en") -> None:
     """Write the page in English or Chinese, whole or not at all."""
+    write_template(path, "page.html.jinja", lang, page=page)
+
+
+def write_template(path: Path, name: str, lang: Lang, **values: Any) -> None:
+    """Write a page of `templates/` with the values that it asks for, in English or Chinese, whole or not at all."""
     environment = Environment(
         loader=PackageLoader("hanlin.evaluate", "templates"),
         autoescape=True,
@@ -47,10 +53,8 @@ def write_page(path: Path, page: Page, lang: Lang = "en") -> None:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    template = environment.get_template("page.html.jinja")
-    write_text(
-        path, template.render(page=page, say=lambda text: in_language(text, lang), Text=Text, lang=lang)
-    )
+    environment.globals.update(say=lambda text: in_language(text, lang), Text=Text, lang=lang)
+    write_text(path, environment.get_template(name).render(values))
 
 
 def in_language(text: Text, lang: Lang) -> str:

@@ -72,7 +72,7 @@ class SentenceEncoder:
         for number, text in enumerate(texts):
             if not text.strip():
                 raise _empty(number)
-        encoded = [self._encode(text) for text in texts]
+        encoded = [self.encode(text) for text in texts]
         rows = [one.ids for one in encoded]
         vectors_NC = np.empty((len(texts), self.size), np.float32)
         batches = list(_batches(rows, TOKENS_AT_ONCE[self.compute.device.type]))
@@ -116,7 +116,8 @@ class SentenceEncoder:
         start, stop = frame.special_mask.index(0), len(frame.ids) - frame.special_mask[::-1].index(0)
         return [*frame.ids[:start], *ids, *frame.ids[stop:]]
 
-    def _encode(self, text: str) -> Encoding:
+    def encode(self, text: str) -> Encoding:
+        """The tokens that the model reads of a text."""
         settings = self.settings
         text = settings.prompt + (text.lower() if settings.lowercase else text)
         return self.tokenizer.encode_single(text, settings.max_tokens)

@@ -42,7 +42,9 @@ class Engine:
         compute: Compute,
         max_rows: int = 8,
         adapters: Adapters | None = None,
+        window: int | None = None,
     ) -> None:
+        """window: tokens of one request, prompt and continuation, for which memory is taken; default: the model's."""
         assert max_rows >= 1
         if model.config.vocab_size < tokenizer.vocab_size:
             raise _wrong_tokenizer(model.config.vocab_size, tokenizer.vocab_size)
@@ -51,7 +53,7 @@ class Engine:
         self.compute = compute
         self.max_rows = max_rows
         self.adapters = adapters
-        self.window = model.config.window
+        self.window = min(window or model.config.window, model.config.window)
         self._numbers = itertools.count(1)
         self._lock = threading.Lock()
         self._waiting: deque[Generation] = deque()

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
+from torch import Tensor
 
 from hanlin.base.device import Compute
 from hanlin.base.progress import track
@@ -35,30 +36,48 @@ class Window:
     stop: int
 
 
-@torch.inference_mode()
+@dataclass(frozen=True)
+class TokenScores:
+    """Of each counted token, (N,): its log-probability, float64, and whether no token was likelier."""
+
+    log_p: Floats
+    likeliest: NDArray[np.bool_]
+
+
 def token_log_probabilities(
     model: CausalModel, texts: Sequence[Ids], compute: Compute, first: int = 1, title: str = ""
 ) -> list[Floats]:
-    """log P(x_t | x_<t) for t = first .. T-1 of each text, float64. `first` is at least 1: the first token has
-    no condition. With a `title`, progress is shown.
+    """log P(x_t | x_<t) for t = first .. T-1 of each text, float64; as `token_scores`."""
+    return [one.log_p for one in token_scores(model, texts, compute, [first] * len(texts), title)]
+
+
+@torch.inference_mode()
+def token_scores(
+    model: CausalModel, texts: Sequence[Ids], compute: Compute, firsts: Sequence[int], title: str = ""
+) -> list[TokenScores]:
+    """What the model says of x_t given x_<t, for t = first .. T-1 of each text. `first` is at least 1: the first token
+    has no condition. With a `title`, progress is shown.
 
     A text longer than the window is read in windows that advance by half: each token is scored once, with at
     least half a window before it (all that there is, near the beginning). Source: Press et al. 2021
     (Shortformer), section 2. Windows of like length share a batch, padded on the right: attention is
     causal, so what follows a token cannot change its score.
     """
-    assert first >= 1
+    assert min(firsts, default=1) >= 1
     assert not model.training
-    scores = [np.full(max(0, len(ids) - first), np.nan) for ids in texts]
+    sizes = [max(0, len(ids) - first) for ids, first in zip(texts, firsts, strict=True)]
+    scores = [TokenScores(np.full(size, np.nan), np.zeros(size, bool)) for size in sizes]
     cuts = [
         Window(number, *cut)
-        for number, ids in enumerate(texts)
+        for number, (ids, first) in enumerate(zip(texts, firsts, strict=True))
         for cut in windows(first, len(ids), model.config.window)
     ]
     batches = list(_batches(sorted(cuts, key=lambda cut: cut.start - cut.stop)))
     for batch in track(batches, title, len(batches)) if title else batches:
-        for cut, log_p in zip(batch, _score(model, compute, texts, batch), strict=True):
-            scores[cut.text][cut.scored - first : cut.stop - first] = log_p
+        for cut, said in zip(batch, _score(model, compute, texts, batch), strict=True):
+            place = slice(cut.scored - firsts[cut.text], cut.stop - firsts[cut.text])
+            scores[cut.text].log_p[place] = said.log_p
+            scores[cut.text].likeliest[place] = said.likeliest
     return scores
 
 
@@ -87,8 +106,8 @@ def _batches(cuts: Sequence[Window]) -> Iterator[Sequence[Window]]:
 
 def _score(
     model: CausalModel, compute: Compute, texts: Sequence[Ids], batch: Sequence[Window]
-) -> list[Floats]:
-    """The counted log-probabilities of each window in `batch`; N = all of them, one window after another."""
+) -> list[TokenScores]:
+    """Of the counted tokens of each window in `batch`; N = all of them, one window after another."""
     T = max(cut.stop - cut.start for cut in batch) - 1
     inputs_BT = np.zeros((len(batch), T), np.int64)
     counted_BT = np.zeros((len(batch), T), bool)
@@ -102,9 +121,15 @@ def _score(
         # Only what is counted goes through the output head, a slice at a time: logits are the largest array.
         hidden_NC = hidden_BTC[torch.from_numpy(counted_BT).to(compute.device)]
         rows = max(1, LOGITS_AT_ONCE // model.config.vocab_size)
-        nll = [
-            F.cross_entropy(model.logits(hidden_NC[i : i + rows]), targets_N[i : i + rows], reduction="none")
+        parts = [
+            _of_logits(model.logits(hidden_NC[i : i + rows]), targets_N[i : i + rows])
             for i in range(0, len(targets_N), rows)
         ]
     ends = np.cumsum([len(target) for target in targets])[:-1]
-    return np.split(-torch.cat(nll).cpu().double().numpy(), ends)
+    log_p, likeliest = (torch.cat(part).cpu() for part in zip(*parts, strict=True))
+    split = np.split(log_p.double().numpy(), ends), np.split(likeliest.numpy(), ends)
+    return [TokenScores(*both) for both in zip(*split, strict=True)]
+
+
+def _of_logits(logits_NV: Tensor, targets_N: Tensor) -> tuple[Tensor, Tensor]:
+    return -F.cross_entropy(logits_NV, targets_N, reduction="none"), logits_NV.argmax(1) == targets_N

@@ -67,6 +67,24 @@ class KeyValueCache:
         fresh.lengths_B = torch.cat((self.lengths_B, self.lengths_B.new_zeros(rows - held)))
         return fresh
 
+    def chosen(self, rows_R: Tensor) -> "KeyValueCache":
+        """A cache of these rows, in this order; one may come several times."""
+        fresh = object.__new__(KeyValueCache)
+        fresh.keys_LBGSD = self.keys_LBGSD.index_select(1, rows_R)
+        fresh.values_LBGSD = self.values_LBGSD.index_select(1, rows_R)
+        fresh.lengths_B = self.lengths_B[rows_R.cpu()]
+        return fresh
+
+    def lengthened(self, capacity: int) -> "KeyValueCache":
+        """A cache of the same rows with room for more tokens."""
+        fresh = object.__new__(KeyValueCache)
+        for name in ("keys_LBGSD", "values_LBGSD"):
+            old = getattr(self, name)
+            more = old.new_zeros(*old.shape[:3], capacity - self.capacity, old.shape[4])
+            setattr(fresh, name, torch.cat((old, more), dim=3))
+        fresh.lengths_B = self.lengths_B
+        return fresh
+
     def clear(self, row: int) -> None:
         """Forget one row."""
         self.lengths_B[row] = 0

@@ -45,11 +45,11 @@ encoder-decoder of arXiv 1706.03762; its scaled embeddings follow from the width
 
 Assembly = Literal["decoder", "encoder", "seq2seq"]
 Pattern = Literal["full", "sliding", "block", "global"]
-Head = Literal["none", "lm", "masked", "pretraining", "classify", "tag", "regress"]
+Head = Literal["none", "lm", "masked", "pretraining", "classify", "tag", "span", "regress"]
 
 _HEADS: dict[str, tuple[str, ...]] = {
-    "decoder": ("lm", "none", "classify", "tag", "regress"),
-    "encoder": ("masked", "none", "pretraining", "classify", "tag", "regress"),
+    "decoder": ("lm", "none", "classify", "tag", "span", "regress"),
+    "encoder": ("masked", "none", "pretraining", "classify", "tag", "span", "regress"),
     "seq2seq": ("lm",),
 }
 """The heads that each assembly can have, the usual one first."""
@@ -219,13 +219,17 @@ class CoreConfig(Shape):
 
     head: Head = "lm"
     """What the model ends in: next token, masked token, BERT's two pre-training heads, labels for the text or
-    for each token, one number, or nothing. Default: lm, or masked for an encoder."""
+    for each token, how well a span begins and ends at each token, one number, or nothing. Default: lm, or masked for an
+    encoder."""
     labels: int = Field(0, ge=0)
     """Number of labels of classify and tag; default: as many as label_names."""
     label_names: tuple[str, ...] = Field((), strict=False)
     """What the labels, or the one number of regress, are called."""
     multi_label: bool = False
     """Whether a text can have several labels of classify, each judged alone by a sigmoid."""
+    crf: bool = False
+    """Whether tag also has scores for one label after another, so that the labels of a text are judged as a whole (linear-chain
+    CRF, arXiv 1603.01360, section 2.2)."""
     pooling: Literal["first", "last", "mean"] = "first"
     """Which hidden state stands for a text; default: first, or last in a decoder."""
     pooler: Literal["none", "tanh", "transform"] = "none"
@@ -337,6 +341,7 @@ def _contradictions(config: CoreConfig) -> list[str]:
         (bool(config.label_names) and len(config.label_names) != (1 if config.head == "regress" else config.labels),
          f"label_names {', '.join(config.label_names)} are not as many as labels {config.labels}"),
         (config.multi_label and config.head != "classify", "multi_label needs head classify"),
+        (config.crf and config.head != "tag", "crf needs head tag"),
         (config.pooler == "tanh" and config.assembly != "encoder", "pooler tanh needs assembly encoder"),
         (config.pooler != "none" and config.head in ("lm", "masked"), f"head {config.head} has no use for a pooler"),
         (config.head_scale != 1 and not config.tied, "head_scale needs tied: it makes up for a shared embedding"),

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from hanlin.model.assemble import Model, build_outline
 from hanlin.model.config import CoreConfig
 from hanlin.model.experts import Experts
+from hanlin.model.heads import OF_TOKENS
 from hanlin.model.seq2seq import Seq2Seq
 
 
@@ -39,7 +40,7 @@ def matmul_parameters(config: CoreConfig) -> int:
 
 
 def _judges_of_text(model: Model) -> list[nn.Module]:
-    if isinstance(model, Seq2Seq) or model.config.head == "tag":
+    if isinstance(model, Seq2Seq) or model.config.head in OF_TOKENS:
         return []
     head = model.head if model.config.head in ("classify", "regress") else None
     return [module for module in (model.pooler, model.next_sentence, head) if module is not None]

@@ -10,7 +10,15 @@ from torch import Tensor, nn
 
 from hanlin.model.cache import KeyValueCache
 from hanlin.model.config import CoreConfig
-from hanlin.model.heads import OVER_VOCABULARY, build_output, build_pooler, build_transform, pool
+from hanlin.model.heads import (
+    OF_TOKENS,
+    OVER_VOCABULARY,
+    build_output,
+    build_pooler,
+    build_transform,
+    build_transitions,
+    pool,
+)
 from hanlin.model.initialize import initialize
 from hanlin.model.stack import Stack
 
@@ -25,6 +33,7 @@ class Headed(Stack):
         self.next_sentence = nn.Linear(config.width, 2) if config.head == "pretraining" else None
         self.output_dropout = nn.Dropout(config.dropout)
         self.head = build_output(config)
+        self.transitions = build_transitions(config)
         self.tie()
         initialize(self)
 
@@ -45,8 +54,8 @@ class Headed(Stack):
     ) -> Tensor:
         """What the head says, float32; arguments as for `hidden`.
 
-        (B, T, V) logits for lm, masked and pretraining; (B, K) for classify, (B, T, K) for tag, (B,) for
-        regress; the hidden state (B, T, C) for none.
+        (B, T, V) logits for lm, masked and pretraining; (B, K) for classify, (B, T, K) for tag, (B, T, 2) for span,
+        (B,) for regress; the hidden state (B, T, C) for none.
         """
         hidden_BTC = self.hidden(
             tokens_BT, positions_BT, documents_BT, cache, segments_BT=segments_BT, prefix_B=prefix_B
@@ -58,13 +67,15 @@ class Headed(Stack):
         return self.judge(hidden_BTC, documents_BT)
 
     def judge(self, hidden_BTC: Tensor, documents_BT: Tensor | None = None) -> Tensor:
-        """What classify (B, K), tag (B, T, K) or regress (B,) say of last hidden states, float32."""
+        """What classify (B, K), tag (B, T, K), span (B, T, 2) or regress (B,) say of last hidden states, float32."""
         assert self.head is not None
-        if self.config.head != "tag":
+        if self.config.head not in OF_TOKENS:
             judged = self.pooled(hidden_BTC, documents_BT)
         else:
             judged = hidden_BTC if self.pooler is None else self.pooler(hidden_BTC)
-        scores: Tensor = self.head(self.output_dropout(judged)).float()
+        # As BERT's own code has it, nothing is dropped before the two scores of a span.
+        judged = judged if self.config.head == "span" else self.output_dropout(judged)
+        scores: Tensor = self.head(judged).float()
         return scores.squeeze(-1) if self.config.head == "regress" else scores
 
     def logits(self, hidden_BTC: Tensor) -> Tensor:

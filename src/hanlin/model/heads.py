@@ -1,4 +1,4 @@
-"""What a model ends in: scores over the vocabulary, over labels, or one number for each text.
+"""What a model ends in: scores over the vocabulary, over labels, for both ends of a span, or one number for each text.
 
 B batch, T time, C width, V vocabulary, K labels.
 """
@@ -12,6 +12,10 @@ from hanlin.model.norm import build_norm
 
 OVER_VOCABULARY = ("lm", "masked", "pretraining")
 """The heads whose output is a score for each token of the vocabulary."""
+
+
+OF_TOKENS = ("tag", "span")
+"""Those that judge each token."""
 
 
 class Transform(nn.Module):
@@ -54,14 +58,22 @@ def build_pooler(config: CoreConfig) -> nn.Module | None:
 
 
 def build_output(config: CoreConfig) -> nn.Linear | None:
-    """The last linear layer: V, K or 1 outputs."""
+    """The last linear layer: V, K, 2 (the beginning and the end of a span) or 1 outputs."""
     if config.head == "none":
         return None
     if config.head in OVER_VOCABULARY:
         return nn.Linear(config.width, config.vocab_size, bias=config.head_bias)
-    outputs = 1 if config.head == "regress" else config.labels
+    outputs = {"regress": 1, "span": 2}.get(config.head, config.labels)
     # As the ecosystem has them: a decoder's judgement of a whole text is a plain product.
-    return nn.Linear(config.width, outputs, bias=config.assembly == "encoder" or config.head == "tag")
+    return nn.Linear(config.width, outputs, bias=config.assembly == "encoder" or config.head in OF_TOKENS)
+
+
+def build_transitions(config: CoreConfig) -> nn.Linear | None:
+    """Scores of one label after another: from a label, as one-hot vector, to those of the next.
+
+    Number K stands for what is before the first token and after the last one.
+    """
+    return nn.Linear(config.labels + 1, config.labels + 1, bias=False) if config.crf else None
 
 
 def pool(hidden_BTC: Tensor, pooling: str, documents_BT: Tensor | None = None) -> Tensor:

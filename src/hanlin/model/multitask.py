@@ -11,7 +11,7 @@ from hanlin.base.errors import ConfigError
 from hanlin.base.language import Text
 from hanlin.model.headed import Headed
 
-_OF_HEADS = {"head", "labels", "label_names", "multi_label", "pooling", "pooler", "tied", "head_bias", "head_scale"}  # fmt: skip
+_OF_HEADS = {"head", "labels", "label_names", "multi_label", "crf", "pooling", "pooler", "tied", "head_bias", "head_scale"}  # fmt: skip
 """The settings in which tasks may differ."""
 
 

@@ -12,19 +12,20 @@ from hanlin.base.errors import ConfigError
 from hanlin.base.language import Text
 from hanlin.model.assemble import build_outline
 from hanlin.model.config import CoreConfig
-from hanlin.model.headed import Headed
+from hanlin.model.decoder import Decoder
+from hanlin.model.encoder import Encoder
 from hanlin.model.initialize import initialize
 
 
-def with_head(model: Headed, **head: Any) -> tuple[Headed, list[str]]:
-    """A model of the settings `head` (`head`, `labels`, `label_names`, `pooling`, ...), and its new parameters' names.
+def with_head(model: Decoder | Encoder, **head: Any) -> tuple[Decoder | Encoder, list[str]]:
+    """A model of the settings `head` (`head`, `labels`, `label_names`, `crf`, `pooling`, ...), and its new parameters' names.
 
     Modules after the body (transform, pooler, output) stay where they have the same shapes. New ones are drawn from
     torch's current random generator. Raises `ConfigError` for a head that does not fit the assembly.
     """
     config = _with_settings(model.config, head)
     changed = build_outline(config)
-    assert isinstance(changed, Headed)
+    assert isinstance(changed, Decoder | Encoder)
     new = list[str]()
     for name, module in list(changed.named_children()):
         own = getattr(model, name, None)
@@ -35,11 +36,12 @@ def with_head(model: Headed, **head: Any) -> tuple[Headed, list[str]]:
             setattr(changed, name, _begun(module, config, next(model.parameters())))
     changed.tie()
     changed.train(model.training)
-    return changed, new
+    kept = {id(parameter) for parameter in model.parameters()}  # a tied head is the embedding's, and not new
+    return changed, [name for name in new if id(changed.get_parameter(name)) not in kept]
 
 
 def _with_settings(config: CoreConfig, head: dict[str, Any]) -> CoreConfig:
-    given = config.model_dump(exclude={"labels", "label_names", "multi_label", "pooler"}) | {
+    given = config.model_dump(exclude={"labels", "label_names", "multi_label", "crf", "pooler"}) | {
         "tied": config.tied and head.get("head", config.head) in ("lm", "masked", "pretraining")
     }
     try:

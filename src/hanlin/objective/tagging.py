@@ -29,11 +29,11 @@ class Tagging(Objective):
 
     def loss(self, model: nn.Module, batch: Batch) -> Tensor:
         """Cross-entropy, summed over labelled tokens, in float32 nats."""
-        return self._loss(_scores(model, batch), batch.targets_BT, model.training)
+        return self._loss(token_scores(model, batch), batch.targets_BT, model.training)
 
     def examine(self, model: nn.Module, batch: Batch) -> Mapping[str, Ratio]:
-        """The loss and the share of right labels; of BIO tags also F1 of whole spans, as CoNLL counts them."""
-        scores_BTK, targets_BT = _scores(model, batch), batch.targets_BT
+        """The loss, the share of right labels, and F1: of BIO tags that of whole spans, as CoNLL counts them, else the same."""
+        scores_BTK, targets_BT = token_scores(model, batch), batch.targets_BT
         counted_BT = targets_BT != IGNORE
         truth_N, said_N = targets_BT[counted_BT], scores_BTK.argmax(-1)[counted_BT]
         values: dict[str, Ratio] = {
@@ -41,8 +41,11 @@ class Tagging(Objective):
             "accuracy": (float((truth_N == said_N).sum()), len(truth_N)),
         }
         names = headed(model, "tag").config.label_names
-        if is_bio(names):
-            values["f1"] = _span_f1(truth_N, said_N, _texts(batch)[counted_BT], names)
+        values["f1"] = (
+            span_f1(truth_N, said_N, text_numbers(batch)[counted_BT], names)
+            if is_bio(names)
+            else values["accuracy"]
+        )
         return values
 
     def _loss(self, scores_BTK: Tensor, targets_BT: Tensor, training: bool) -> Tensor:
@@ -55,22 +58,29 @@ class Tagging(Objective):
         )
 
 
-def _scores(model: nn.Module, batch: Batch) -> Tensor:
-    scores_BTK: Tensor = headed(model, "tag")(
+def token_scores(model: nn.Module, batch: Batch, head: str = "tag") -> Tensor:
+    """What the head tag (B, T, K) or span (B, T, 2) says of each token, float32."""
+    scores_BTK: Tensor = headed(model, head)(
         batch.tokens_BT, batch.positions_BT, batch.documents_BT, segments_BT=batch.segments_BT
     )
     return scores_BTK
 
 
-def _texts(batch: Batch) -> Tensor:
-    """A number for each text of the batch, at each of its tokens: (B, T)."""
+def text_numbers(batch: Batch) -> Tensor:
+    """A number for each text of the batch, at each of its tokens, in order: (B, T)."""
     rows_B1 = torch.arange(len(batch.tokens_BT), device=batch.tokens_BT.device).unsqueeze(1)
     if batch.documents_BT is None:
         return rows_B1.expand_as(batch.tokens_BT)
     return rows_B1 * batch.tokens_BT.shape[1] + batch.documents_BT
 
 
-def _span_f1(truth_N: Tensor, said_N: Tensor, texts_N: Tensor, names: tuple[str, ...]) -> Ratio:
+def by_text(values_N: Tensor, texts_N: Tensor) -> list[Tensor]:
+    """The values of the tokens of each text, as `text_numbers` tells them apart."""
+    _, sizes = torch.unique_consecutive(texts_N, return_counts=True)
+    return list(torch.split(values_N, sizes.tolist()))
+
+
+def span_f1(truth_N: Tensor, said_N: Tensor, texts_N: Tensor, names: tuple[str, ...]) -> Ratio:
     """2 TP / (2 TP + FP + FN) as a ratio that adds up over batches; a span is right if its kind and both ends are."""
     borders = (texts_N.diff().nonzero().squeeze(1) + 1).tolist()
     right = both = 0

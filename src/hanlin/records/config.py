@@ -8,7 +8,9 @@ from pydantic import Field
 from hanlin.base.config import Settings
 from hanlin.corpus.config import SplitConfig
 
-FormatName = Literal["jsonl", "json", "csv", "tsv", "parquet", "conll", "squad", "duie", "duee", "cluener"]
+FormatName = Literal[
+    "jsonl", "json", "csv", "tsv", "parquet", "conll", "lines", "squad", "duie", "duee", "cluener"
+]
 """Formats of files; what a row of them looks like (Alpaca, ShareGPT, messages, GLUE ...) is seen in its columns."""
 
 
@@ -31,5 +33,7 @@ class DataConfig(Settings):
     """Shares of what is not given, by hash of the text, so that copies stay on one side."""
     folds: int = Field(0, ge=0)
     """Cross-validation with so many folds over all of `train`; 0: none."""
+    length_ratio: float | None = Field(None, gt=1)
+    """Translations whose length by that of their source is further than this factor from the median are left out and counted."""
     max_records: int | None = Field(None, ge=1)
     """At most so many training records, drawn at random; default: all."""

@@ -1,11 +1,12 @@
 """`FinetuneRecipe`: what `hanlin finetune` needs to know."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from pydantic import Field, model_validator
 
-from hanlin.base.config import Settings
+from hanlin.base.config import Settings, read_settings, settings_from_overrides
 from hanlin.model.adapters.config import LoraConfig, PromptConfig
 from hanlin.records.config import DataConfig
 from hanlin.tasks.kinds import AnyTask
@@ -18,7 +19,6 @@ USUAL_TRAINING: dict[str, Any] = {
     "weight_decay": 0.01,
     "betas": (0.9, 0.999),
     "schedule": "linear",
-    "warmup": 0,
     "final_share": 0.0,
 }
 """Of all methods that train every weight; arXiv 1810.04805, appendix A.3. Keys that a recipe gives replace these."""
@@ -41,6 +41,8 @@ class ExamineConfig(Settings):
     """Whether the test records are examined misspelt, recased, rewritten ... too."""
     out_of_domain: tuple[Path, ...] = Field((), strict=False)
     """Files of the same task from elsewhere, examined beside the test records."""
+    forgetting: bool = False
+    """Whether plain texts are read by the model before and after, to see what it forgot of language."""
     baselines: bool = True
     """Whether simple models (the most frequent answer, TF-IDF with logistic regression) stand beside, where there are any."""
 
@@ -96,3 +98,19 @@ class FinetuneRecipe(Settings):
         if (self.task is None) == (not self.tasks):
             raise ValueError("give either task, or tasks with several")
         return self
+
+
+def read_finetune_recipe(
+    recipe: str, overrides: Sequence[str] = (), given: Mapping[str, Any] | None = None
+) -> FinetuneRecipe:
+    """A recipe file, or a kind of task with what is `given` for it, in the form of a recipe; overrides come last.
+
+    Raises `ConfigError` as `read_settings`.
+    """
+    values = dict(given or {})
+    if recipe.endswith((".yaml", ".yml")):
+        return read_settings(FinetuneRecipe, Path(recipe), overrides, values)
+    task = {"kind": recipe, **values.pop("task", {})}
+    return settings_from_overrides(
+        FinetuneRecipe, overrides, {"folder": f"runs/{recipe}", **values, "task": task}
+    )

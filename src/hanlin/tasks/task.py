@@ -7,6 +7,7 @@ list of them.
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, ClassVar, Generic, Literal, Self, TypeVar
 
 from pydantic import Field
@@ -44,6 +45,8 @@ class Task(Settings, ABC, Generic[RecordT, PredictionT]):
     """What it says of each record; its fields become columns, and the schema of the HTTP route."""
     methods: ClassVar[tuple[Method, ...]]
     """The methods that it can be done by."""
+    chosen_by: ClassVar[tuple[str, Literal["lower", "higher"]]] = ("valid_loss", "lower")
+    """The value of validation (`Objective.examine`) by which the best step is chosen, and whether lower ones are better."""
 
     @abstractmethod
     def begun(self, records: Sequence[RecordT], places: Places = None) -> Self:
@@ -80,7 +83,23 @@ class Task(Settings, ABC, Generic[RecordT, PredictionT]):
         """A prediction for people to read, in the form of `TaskRecord.answer`."""
         return " ".join(str(value) for value in prediction.model_dump().values())
 
+    def suited(self, folder: Path) -> Self:
+        """The task with what the folder of its model says filled in, such as how vectors are made; for most, itself."""
+        return self
+
+    def calibrated(self, opened: Opened, records: Sequence[RecordT]) -> Self:
+        """The task whose probabilities mean what they say on these records, which it was not trained on; for most, itself."""
+        return self
+
+    def files(self, opened: Opened) -> dict[str, str]:
+        """Further files for the folder of what was learned, by their place in it."""
+        return {}
+
     @property
     def is_trained(self) -> bool:
         """Whether the method changes any weight."""
         return self.method not in UNTRAINED
+
+
+AnyRecordTask = Task[Any, Any]
+"""A task of whatever kind."""

@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 
-from hanlin.evaluate.correlation import correlation_interval, pearson, ranks, spearman
+from hanlin.evaluate.correlation import pearson, ranks, spearman
+from hanlin.evaluate.figures import figures
+from hanlin.evaluate.numbers import number_measures
 
 
 def test_ranks_of_equal_values_are_shared():
@@ -41,6 +43,6 @@ def test_the_interval_holds_the_truth_about_as_often_as_it_says():
     for seed in range(100):
         x_N = generator.normal(size=60)
         y_N = 0.6 * x_N + 0.8 * generator.normal(size=60)
-        interval = correlation_interval(pearson, x_N, y_N, resamples=200, seed=seed)
+        interval = figures([number_measures(x_N, y_N)[1]], resamples=200, seed=seed)[0]
         hits += interval.low <= 0.6 <= interval.high
     assert 85 <= hits <= 99

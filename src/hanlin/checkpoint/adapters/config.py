@@ -28,6 +28,7 @@ _TASKS = {
     "classify": "SEQ_CLS",
     "regress": "SEQ_CLS",
     "tag": "TOKEN_CLS",
+    "span": "QUESTION_ANS",
     "none": "FEATURE_EXTRACTION",
 }
 """PEFT's word for what each head does."""

@@ -16,7 +16,7 @@ from hanlin.model.adapters.adapters import Adapters
 from hanlin.model.adapters.lora import LowRank, Whole
 from hanlin.model.assemble import Model
 
-LABEL_HEADS = ("classifier", "score")
+LABEL_HEADS = ("classifier", "score", "qa_outputs")
 """The modules in which PEFT looks for the head of a model with labels."""
 
 PARTS = ("lora_A.weight", "lora_B.weight", "lora_magnitude_vector")
@@ -140,7 +140,7 @@ def whole_tensors(family: Family, adapters: Adapters, name: str) -> dict[str, Te
         for part, parameter in change.named_parameters()
     }
     base = dict(model.named_parameters())
-    labels = model.config.head in ("classify", "regress", "tag")
+    labels = model.config.head in ("classify", "regress", "tag", "span")
     tensors = {}
     for key, entry in whole_entries(family, model).items():
         kept = labels and key.split(".")[0] in LABEL_HEADS

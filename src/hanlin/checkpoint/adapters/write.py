@@ -1,15 +1,16 @@
 """Writing an adapter folder as PEFT keeps it: adapter_config.json, adapter_model.safetensors, and our hanlin.json."""
 
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from hanlin.base.errors import CheckpointError
-from hanlin.base.files import atomic_folder
+from hanlin.base.files import atomic_folder, write_further
 from hanlin.base.language import Text
 from hanlin.base.manifest import Manifest, fingerprint, write_manifest
 from hanlin.checkpoint.adapters.config import check_prefix, task_type, write_peft_config
@@ -42,10 +43,13 @@ def save_adapter(
     family: Family,
     base: str | None = None,
     report: dict[str, Any] | None = None,
+    inputs: Mapping[str, str] = MappingProxyType({}),
+    texts: Mapping[str, str] = MappingProxyType({}),
 ) -> Manifest:
     """Write one adapter as a PEFT folder that appears whole or not at all.
 
-    family: that of the base's folder, whose names the tensors get. base: where PEFT finds the base.
+    family: that of the base's folder, whose names the tensors get. base: where PEFT finds the base. inputs:
+    fingerprints beside the base's. texts: further files, by their place in the folder.
     """
     assert adapters.merged is None, "unmerge first: the base's own weights are its fingerprint"
     config, model = adapters.configs[name], adapters.model
@@ -67,8 +71,9 @@ def save_adapter(
     with atomic_folder(folder) as fresh:
         write_peft_config(fresh, {**values, **settings})
         save_tensors(fresh / NAME, {key: tensor.contiguous() for key, tensor in sorted(named.items())})
-        inputs = {"base": base_fingerprint(model)}
-        return write_manifest(fresh, "adapter", config.model_dump(), inputs, report)
+        write_further(fresh, texts)
+        known = {**inputs, "base": base_fingerprint(model)}
+        return write_manifest(fresh, "adapter", config.model_dump(), known, report)
 
 
 def _saved_modules(tensors: Iterable[str]) -> list[str] | None:

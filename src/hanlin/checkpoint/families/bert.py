@@ -80,7 +80,7 @@ def table(config: CoreConfig, names: Mapping[str, str], head: str) -> Iterator[E
     """Every tensor. `transformers` keeps the bias of the output over the vocabulary under two names, of which an
     untied head uses the second and a tied one shares both."""
     if config.head not in OVER_VOCABULARY:
-        yield from entries(config, names)
+        yield from entries(config, {**names, "head": "qa_outputs"} if config.head == "span" else names)
     elif config.tied:
         yield from entries(config, {**names, "head": head})
     else:
@@ -126,8 +126,8 @@ BERT = Family(
     settle=_settle,
     copies=lambda config: head_copies(config, NAMES, "cls.predictions"),
     prefix="bert.",
-    outside=("cls.", "classifier."),
+    outside=("cls.", "classifier.", "qa_outputs."),
     ignored=("embeddings.position_ids", "embeddings.token_type_ids"),
     renamed=OLD_NAMES,
-    unused=lambda config: ("bert.pooler.",) if config.head in ("masked", "tag") else (),
+    unused=lambda config: ("bert.pooler.",) if config.head in ("masked", "tag", "span") else (),
 )

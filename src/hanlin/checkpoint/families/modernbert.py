@@ -28,7 +28,7 @@ _NAMES = {
     "pooler.dense": "head.dense",
     "pooler.norm": "head.norm",
 }
-_LABELLED = ("classify", "regress", "tag")
+_LABELLED = ("classify", "regress", "tag", "span")
 
 
 def _read(config: dict[str, Any]) -> CoreConfig:

@@ -63,7 +63,7 @@ ROBERTA = Family(
     settle=_settle,
     copies=lambda config: head_copies(config, _NAMES, "lm_head"),
     prefix="roberta.",
-    outside=("lm_head.", "classifier."),
+    outside=("lm_head.", "classifier.", "qa_outputs."),
     ignored=("embeddings.position_ids", "embeddings.token_type_ids"),
     renamed=OLD_NAMES,
     unused=lambda config: ("roberta.pooler.",) if config.head != "none" else (),

@@ -13,6 +13,7 @@ CLASSES = {
     "ForMaskedLM": "masked",
     "ForSequenceClassification": "classify",
     "ForTokenClassification": "tag",
+    "ForQuestionAnswering": "span",
 }
 """Ends of class names in `architectures`, behind the family's own ("Roberta"), and our heads."""
 

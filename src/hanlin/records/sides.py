@@ -1,0 +1,187 @@
+"""The sides of the data: what is learned from, what checkpoints are chosen by, what is examined."""
+
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from hanlin.base.errors import DataError
+from hanlin.base.language import Text
+from hanlin.base.records import SPLITS, Labelled, Question, Split, TaskRecord
+from hanlin.corpus.config import SplitConfig
+from hanlin.corpus.duplicates import text_digest
+from hanlin.corpus.split import choose_split
+from hanlin.records.config import DataConfig
+from hanlin.records.load import load_records
+from hanlin.records.loaded import Loaded, RecordT
+from hanlin.records.rows import files_in
+
+_SIDE_IN_NAME = re.compile(r"(?:^|[._-])(train|dev|valid|validation|val|test)(?:$|[._\-\d])", re.IGNORECASE)
+_SIDES: dict[str, Split] = {
+    "train": "train",
+    "dev": "valid",
+    "valid": "valid",
+    "validation": "valid",
+    "val": "valid",
+    "test": "test",
+}
+_SHOWN = 5
+
+
+def plain_text(text: str) -> str:
+    """A text without differences of width (NFKC), case and white space: equal for copies."""
+    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
+
+
+def plain_inputs(record: TaskRecord) -> str:
+    """All that a record gives, as `plain_text`, in one."""
+    return "\x1f".join(map(plain_text, record.inputs))
+
+
+def load_sides(schema: type[RecordT], config: DataConfig) -> dict[Split, Loaded[RecordT]]:
+    """All three sides: as given, or a part of `train` by hash of its normalised input, so that copies stay together.
+
+    Questions about one context stay together. A side that is neither given nor has a share is there, and empty. A folder
+    for `train` whose files are named after sides (`train.tsv`, `dev.tsv`) is divided by these names. Notes of the train
+    side say how it was divided, and which classes have one record. Raises `DataError` as `load_records`, and for a side
+    that would be empty.
+    """
+    config, said = _divided_by_names(config)
+    if not config.train:
+        raise DataError(
+            Text("No training records are named.", "没有指明训练数据。"),
+            Text("Name files or folders: data.train.", "请在 data.train 中指明文件或文件夹。"),
+        )
+    sides: dict[Split, Loaded[RecordT]] = {"train": load_records(schema, config.train, config)}
+    for side, paths in (("valid", config.valid), ("test", config.test)):
+        if paths:
+            sides[side] = load_records(schema, paths, config)
+    sides = _split(sides, config.split)
+    train = _drawn(sides["train"], config)
+    notes = [*train.notes, *said, *_class_notes({**sides, "train": train})]
+    sides["train"] = replace(train, notes=notes)
+    return sides
+
+
+def _divided_by_names(config: DataConfig) -> tuple[DataConfig, list[Text]]:
+    """The config with a lone folder's files on the sides that their names say, if there is one for training."""
+    lone = len(config.train) == 1 and not config.valid and not config.test
+    if not lone or not config.train[0].expanduser().is_dir():
+        return config, []
+    by_side: dict[Split, list[Path]] = {side: [] for side in SPLITS}
+    others: list[str] = []
+    for file in files_in(config.train[0]):
+        found = _SIDE_IN_NAME.search(file.name)
+        if found:
+            by_side[_SIDES[found[1].lower()]].append(file)
+        else:
+            others.append(file.name)
+    if not by_side["train"] or not (by_side["valid"] or by_side["test"]):
+        return config, []
+    listed = "; ".join(f"{side}: {', '.join(one.name for one in files)}" for side, files in by_side.items() if files)
+    left_en, left_zh = (f"; left out: {', '.join(others)}", f"；不取：{'、'.join(others)}") if others else ("", "")
+    note = Text(
+        f"{config.train[0]} is divided by the names of its files: {listed}{left_en}.",
+        f"{config.train[0]} 按文件名划分：{listed}{left_zh}。",
+    )
+    return config.model_copy(update={side: tuple(files) for side, files in by_side.items()}), [note]
+
+
+def _split(sides: dict[Split, Loaded[RecordT]], config: SplitConfig) -> dict[Split, Loaded[RecordT]]:
+    """Sides that are not given, taken out of the training records."""
+    shares = {"valid": config.valid if "valid" not in sides else 0, "test": config.test if "test" not in sides else 0}
+    train = sides["train"]
+    wanted = config.model_copy(update=shares)
+    numbers: dict[Split, list[int]] = {side: [] for side in SPLITS}
+    for number, record in enumerate(train.records):
+        numbers[choose_split(text_digest(_key(record)), wanted)].append(number)
+    divided: dict[Split, Loaded[RecordT]] = {
+        side: sides.get(side) if side != "train" and side in sides else train.chosen(numbers[side])  # type: ignore[misc]
+        for side in SPLITS
+    }
+    taken = [side for side in ("valid", "test") if shares[side]]
+    empty = [side for side in ("train", *taken) if not divided[side].records]  # type: ignore[index]
+    if empty:
+        raise _empty_side(empty, len(train))
+    if taken:
+        counts = ", ".join(f"{side} {len(divided[side]):,}" for side in SPLITS)
+        divided["train"] = replace(
+            divided["train"],
+            notes=[
+                *divided["train"].notes,
+                Text(
+                    f"{' and '.join(taken)} taken from the training files by a hash of the text: {counts}.",
+                    f"{'、'.join(taken)} 由训练文件按文本散列划出：{counts}。",
+                ),
+            ],
+        )
+    return divided
+
+
+def _key(record: TaskRecord) -> str:
+    if isinstance(record, Question) and record.context:
+        return plain_text(record.context)
+    return plain_inputs(record)
+
+
+def _empty_side(empty: Sequence[str], records: int) -> DataError:
+    share = min(0.3, max(0.05, round(20 / max(records, 1), 2)))
+    return DataError(
+        Text(
+            f"The {', '.join(empty)} side would be empty: there are {records:,} records to divide.",
+            f"{'、'.join(empty)} 部分将为空：共有 {records:,} 条记录可分。",
+        ),
+        Text(
+            f"Bring more records, give files for it, raise its share (split.valid, split.test; here to {share}), "
+            "or set the share to 0.",
+            f"请增加记录、为它指明文件、调大份额（split.valid、split.test，此处可用 {share}），或把份额设为 0。",
+        ),
+    )
+
+
+def _drawn(train: Loaded[RecordT], config: DataConfig) -> Loaded[RecordT]:
+    """At most `max_records` of the training records, in their order."""
+    if config.max_records is None or len(train) <= config.max_records:
+        return train
+    drawn = np.random.default_rng(abs(config.split.seed)).choice(len(train), config.max_records, replace=False)
+    kept = train.chosen(sorted(drawn.tolist()))
+    note = Text(
+        f"{config.max_records:,} of {len(train):,} training records drawn at random (max_records).",
+        f"从 {len(train):,} 条训练记录中随机抽取 {config.max_records:,} 条（max_records）。",
+    )
+    return replace(kept, notes=[*kept.notes, note])
+
+
+def _class_notes(sides: Mapping[Split, Loaded[RecordT]]) -> list[Text]:
+    """Classes with one training record, and classes that are examined and never learned."""
+    counts = {
+        side: Counter(
+            label for record in loaded.records if isinstance(record, Labelled) for label in record.labels or ()
+        )
+        for side, loaded in sides.items()
+    }
+    notes = []
+    if alone := sorted(label for label, count in counts["train"].items() if count == 1):
+        notes.append(
+            Text(
+                f"{len(alone)} classes have one training record: {_listed(alone)}.",
+                f"{len(alone)} 个类别只有一条训练记录：{_listed(alone)}。",
+            )
+        )
+    for side in ("valid", "test"):
+        if counts["train"] and (unseen := sorted(set(counts[side]) - set(counts["train"]))):  # type: ignore[index]
+            notes.append(
+                Text(
+                    f"{len(unseen)} classes of the {side} side have no training record: {_listed(unseen)}.",
+                    f"{side} 部分有 {len(unseen)} 个类别没有训练记录：{_listed(unseen)}。",
+                )
+            )
+    return notes
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names[:_SHOWN]) + (", ..." if len(names) > _SHOWN else "")

@@ -1,0 +1,84 @@
+"""The records of a fine-tuning: read, divided and checked, with the tasks that learn from them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hanlin.base.errors import ConfigError
+from hanlin.base.files import sha256
+from hanlin.base.language import Text
+from hanlin.base.records import Split
+from hanlin.checkpoint.folder import find_model
+from hanlin.records.config import DataConfig
+from hanlin.records.loaded import Loaded
+from hanlin.records.sides import load_sides
+from hanlin.stages.finetune_recipe import FinetuneRecipe
+from hanlin.tasks.begin import check_method
+from hanlin.tasks.task import AnyRecordTask
+
+ONE = "task"
+"""The name of a task that is learned alone."""
+
+
+@dataclass(frozen=True)
+class Learned:
+    """One task with its records. `task` knows what the training records say, such as the names of the labels."""
+
+    name: str
+    task: AnyRecordTask
+    data: DataConfig
+    sides: dict[Split, Loaded[Any]]
+    weight: float
+
+    @property
+    def files(self) -> dict[str, str]:
+        """The checksum of every file, by its path."""
+        named = (*self.data.train, *self.data.valid, *self.data.test)
+        return {str(path): checksum(path) for path in files_of(named)}
+
+
+def read_learned(recipe: FinetuneRecipe) -> list[Learned]:
+    """The tasks of a recipe with their records. Raises `DataError` and `ConfigError` for what cannot be learned from."""
+    if recipe.task is not None:
+        return [_learned(recipe, ONE, recipe.task, recipe.data, 1.0)]
+    for name, part in recipe.tasks.items():
+        if part.task.method != "full":
+            raise ConfigError(
+                Text(f"tasks.{name}.task.method is {part.task.method}; tasks that share a body are learned by the method full.",
+                     f"tasks.{name}.task.method 为 {part.task.method}；共享主体的任务只能用方法 full 学习。"),
+                Text("Leave method out, or learn the tasks one by one.", "请去掉 method，或逐个学习这些任务。"),
+            )  # fmt: skip
+    return [_learned(recipe, name, part.task, part.data, part.weight) for name, part in recipe.tasks.items()]
+
+
+def files_of(named: Sequence[Path]) -> list[Path]:
+    """Every file that is named, or lies in a folder that is."""
+    inside = [
+        sorted(one for one in path.rglob("*") if one.is_file()) if path.is_dir() else [path] for path in named
+    ]
+    return [path for paths in inside for path in paths]
+
+
+def checksum(path: Path) -> str:
+    """16 hexadecimal digits of what a file holds."""
+    return sha256(path)[:16]
+
+
+def _learned(
+    recipe: FinetuneRecipe, name: str, task: AnyRecordTask, data: DataConfig, weight: float
+) -> Learned:
+    check_method(task)
+    if not data.train:
+        raise ConfigError(
+            Text("No training records are named.", "没有指定训练记录。"),
+            Text(
+                "Set data.train to a file, or give --train FILE.",
+                "请把 data.train 设为文件，或给出 --train 文件。",
+            ),
+        )
+    if data.folds and not data.test:  # every record is examined once: none is set apart for it
+        data = data.model_copy(update={"split": data.split.model_copy(update={"test": 0.0})})
+    sides: dict[Split, Loaded[Any]] = load_sides(type(task).record, data)
+    task = task.begun(sides["train"].records, sides["train"].places).suited(find_model(Path(recipe.model)))
+    return Learned(name, task, data, sides, weight)

@@ -1,0 +1,70 @@
+"""What was predicted so far, one line a row: a run that was stopped or killed goes on behind the last whole chunk."""
+
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from hanlin.base.errors import ConfigError
+from hanlin.base.files import disk_errors
+from hanlin.base.language import Text
+from hanlin.stages.current import differences
+
+
+class Journal:
+    """A file whose first line says what is predicted, by what, and whose others hold what was said of each row."""
+
+    def __init__(self, path: Path, identity: dict[str, Any]) -> None:
+        self.path, self.identity = path, identity
+
+    def begin(self, chunk: int) -> int:
+        """Begin it, or cut it behind its last whole chunk; how many rows it then has.
+
+        Chunks and not rows, so that those that follow hold the same rows as in a run that was never stopped, and give the
+        same numbers. Raises `ConfigError` for a journal of other files or another model.
+        """
+        rows = 0
+        if self.path.is_file():
+            with open(self.path, "rb") as file:
+                self._check(file.readline())
+                places = [file.tell()]
+                while file.readline().endswith(b"\n"):
+                    rows += 1
+                    if rows % chunk == 0:
+                        places.append(file.tell())
+            rows = (len(places) - 1) * chunk
+            with open(self.path, "r+b") as file:
+                file.truncate(places[-1])
+        else:
+            self._write("w", [json.dumps(self.identity, ensure_ascii=False)])
+        return rows
+
+    def append(self, said: Iterable[dict[str, Any]]) -> None:
+        """Add one value a row."""
+        self._write("a", [json.dumps(one, ensure_ascii=False) for one in said])
+
+    def read(self) -> Iterator[dict[str, Any]]:
+        """What was said of each row, in order."""
+        with open(self.path, encoding="utf-8") as file:
+            next(file)
+            for line in file:
+                yield json.loads(line)
+
+    def _write(self, mode: str, lines: Iterable[str]) -> None:
+        with disk_errors(self.path), open(self.path, mode, encoding="utf-8") as file:
+            file.write("".join(f"{line}\n" for line in lines))
+
+    def _check(self, first: bytes) -> None:
+        try:
+            before = json.loads(first)
+        except ValueError:
+            before = {}
+        changed = differences(before, self.identity)
+        if changed:
+            lines = "\n  ".join(changed)
+            raise ConfigError(
+                Text(f"An unfinished prediction for this output was of something else:\n  {lines}",
+                     f"此输出有一次未完成的预测，其内容不同：\n  {lines}"),
+                Text("Restore that to go on with it, name another --output, or throw it away: --fresh",
+                     "请恢复上述内容以继续，或另设 --output，或用 --fresh 丢弃它。"),
+            )  # fmt: skip
