@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from hanlin.cli.main import app
+from hanlin.stages.finetune_recipe import read_finetune_recipe
 from hanlin.stages.recipe import Recipe, read_recipe
 
 ROOT = Path(__file__).parents[2]
@@ -17,6 +18,10 @@ VERBS = {
     "corpus",
     "tokenizer",
     "pretrain",
+    "records",
+    "finetune",
+    "predict",
+    "compare",
     "evaluate",
     "sweep",
     "find-rate",
@@ -77,6 +82,14 @@ def test_the_map_of_the_house_is_the_house() -> None:
 @pytest.mark.parametrize("recipe", sorted((ROOT / "recipes").glob("*.yaml")), ids=lambda path: path.stem)
 def test_shipped_recipes_are_valid(recipe: Path) -> None:
     assert read_recipe(recipe).folder == Path("runs") / recipe.stem
+
+
+@pytest.mark.parametrize("recipe", sorted((ROOT / "recipes/tasks").glob("*.yaml")), ids=lambda path: path.stem)
+def test_shipped_recipes_of_tasks_are_valid(recipe: Path) -> None:
+    chosen = read_finetune_recipe(str(recipe))
+    assert chosen.folder == Path("runs") / recipe.stem
+    tasks = [chosen.task] if chosen.task is not None else [part.task for part in chosen.tasks.values()]
+    assert all(task.method in task.methods for task in tasks)
 
 
 def test_the_recipe_of_the_readme_is_valid(tmp_path: Path) -> None:

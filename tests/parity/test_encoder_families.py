@@ -41,7 +41,13 @@ MODELS = {
     **{
         f"{family}{head}": (family, head, {})
         for family in CONFIGS
-        for head in ("Model", "ForMaskedLM", "ForSequenceClassification", "ForTokenClassification")
+        for head in (
+            "Model",
+            "ForMaskedLM",
+            "ForSequenceClassification",
+            "ForTokenClassification",
+            "ForQuestionAnswering",
+        )
     },
     "BertForPreTraining": ("Bert", "ForPreTraining", {}),
     "BertForMaskedLM, untied": ("Bert", "ForMaskedLM", {"tie_word_embeddings": False}),
@@ -188,7 +194,9 @@ def compare(
         close(said[real_BT], out.prediction_logits[real_BT])
         close(model.next_sentence_logits(hidden_BTC, real_BT.long() - 1), out.seq_relationship_logits)
         return
-    if model.config.head in ("masked", "tag"):
+    if model.config.head == "span":
+        said, logits = said[real_BT], torch.stack((out.start_logits, out.end_logits), -1)[real_BT]
+    elif model.config.head in ("masked", "tag"):
         said, logits = said[real_BT], out.logits[real_BT]
     else:
         logits = out.logits.squeeze(-1) if model.config.head == "regress" else out.logits
@@ -428,12 +436,14 @@ OURS = {
     "BertForSequenceClassification": {"head": "classify", "labels": 4},
     "BertForSequenceClassification, number": {"head": "regress"},
     "BertForTokenClassification": {"head": "tag", "labels": 5},
+    "BertForQuestionAnswering": {"head": "span"},
     "BertModel": {"head": "none", "pooler": "tanh"},
     "BertModel, one segment": {"head": "none", "pooler": "tanh", "segments": 1, "norm_eps": 1e-3},
     "RobertaForMaskedLM": {"position_offset": 1},
     "RobertaForMaskedLM, untied": {"position_offset": 1, "tied": False},
     "RobertaForSequenceClassification": {"position_offset": 1, "head": "classify", "labels": 4},
     "RobertaForTokenClassification": {"position_offset": 1, "head": "tag", "labels": 5},
+    "RobertaForQuestionAnswering": {"position_offset": 1, "head": "span"},
     "RobertaModel": {"position_offset": 1, "head": "none", "pooler": "tanh"},
 }
 MODERN = {"style": "llama", "assembly": "encoder", "norm": "layer", "norm_bias": False, "embedding_norm": True,
@@ -456,6 +466,7 @@ OURS |= {
         "pooler": "transform",
         "bias": True,
     },
+    "ModernBertForQuestionAnswering": {**MODERN, "head": "span", "pooler": "transform"},
     "ModernBertModel": {**MODERN, "head": "none", "rope_theta_local": None},
 }
 
@@ -619,7 +630,7 @@ def test_masks_are_filled_as_theirs_fills_them(wordpiece):
 @pytest.mark.parametrize(
     ("name", "values", "message"),
     [
-        ("BertModel", {"architectures": ["BertForQuestionAnswering"]}, "class BertForQuestionAnswering, which cannot"),
+        ("BertModel", {"architectures": ["BertForMultipleChoice"]}, "class BertForMultipleChoice, which cannot"),
         ("BertModel", {"architectures": ["RobertaModel"]}, "class RobertaModel, which cannot"),
         ("RobertaModel", {"architectures": ["RobertaForPreTraining"]}, "class RobertaForPreTraining, which cannot"),
         ("BertModel", {"position_embedding_type": "relative_key"}, "sets position_embedding_type to"),

@@ -75,10 +75,16 @@ class WrittenTexts(Examples):
         return WrittenBatch(inputs.tokens_BT, laid.targets_BT, inputs.documents_BT, laid.tokens_BT)
 
 
-def target_ids(text: str, tokenizer: Tokenizer) -> list[int]:
-    """The ids of a target: as the tokenizer frames a text, if the frame ends it, else the text and the end token."""
-    framed = tokenizer.encode_single(text).ids
-    return framed if framed[-1:] == [tokenizer.eos_id] else [*tokenizer.encode(text), tokenizer.eos_id]
+def target_ids(texts: Sequence[str], tokenizer: Tokenizer) -> list[list[int]]:
+    """The ids of targets: as the tokenizer frames a text, if the frame ends it, else the text and the end token."""
+    encoded = [(ids, tokenizer.framed([ids]).ids) for ids in tokenizer.encode_batch(texts)]
+    end = tokenizer.eos_id
+    return [framed if framed[-1:] == [end] else [*ids, end] for ids, framed in encoded]
+
+
+def source_encodings(texts: Sequence[str], tokenizer: Tokenizer, max_length: int) -> list[Encoding]:
+    """Sources with the special tokens that the model expects; those beyond `max_length` tokens lose their end."""
+    return [tokenizer.framed([ids], max_length) for ids in tokenizer.encode_batch(texts)]
 
 
 class Asking:

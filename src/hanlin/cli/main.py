@@ -12,8 +12,10 @@ from hanlin.base.interrupt import Interrupted
 from hanlin.base.language import Text
 from hanlin.base.progress import console
 from hanlin.cli import models, recipes
+from hanlin.cli.compare import compare
 from hanlin.cli.evaluate import evaluate
 from hanlin.cli.finetune import finetune
+from hanlin.cli.records import records
 from hanlin.cli.predict import predict
 from hanlin.cli.show import doctor, show
 
@@ -37,9 +39,11 @@ for verb in (
     recipes.corpus,
     recipes.tokenizer,
     recipes.pretrain,
+    records,
     finetune,
     predict,
     evaluate,
+    compare,
     recipes.find_rate,
     recipes.sweep,
     recipes.ladder,

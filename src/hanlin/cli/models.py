@@ -117,12 +117,19 @@ def embed(
 def serve(
     model: ModelPath,
     *overrides: Annotated[str, Parameter(help="Settings such as port=8001 or host=0.0.0.0.")],
+    task: Annotated[
+        tuple[str, ...],
+        Parameter(
+            negative=(),
+            help="A fine-tuned folder to serve beside it, name=folder; may be given several times.",
+        ),
+    ] = (),
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto",
 ) -> None:
-    """Serve a model over HTTP (OpenAI API) with a chat page."""
+    """Serve a model over HTTP (OpenAI API) with a chat page, or what a fine-tuned folder does as /v1/tasks/NAME."""
     from hanlin.stages.serve import run_serve
 
-    run_serve(model, overrides, device)
+    run_serve(model, overrides, device, task)
 
 
 def convert(

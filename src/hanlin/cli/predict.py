@@ -1,5 +1,6 @@
 """The verb `predict`: what a fine-tuned model says of the rows of files."""
 
+import shutil
 import sys
 import tempfile
 from dataclasses import replace
@@ -67,8 +68,10 @@ def predict(
         tally = stage.run_predict(opened, model, asked, output, fresh)
     else:
         with tempfile.TemporaryDirectory() as folder:
-            asked = replace(asked, files=(stage.spooled(sys.stdin, Path(folder)),))
-            tally = stage.run_predict(opened, model, asked, output, True)
+            spooled = Path(folder) / "stdin"
+            with open(spooled, "w", encoding="utf-8", errors="surrogateescape") as file:
+                shutil.copyfileobj(sys.stdin, file)
+            tally = stage.run_predict(opened, model, replace(asked, spooled=spooled), output, True)
     for line in stage.summary_lines(opened, tally):
         console.print(line, markup=False, soft_wrap=True)
     if output is not None:

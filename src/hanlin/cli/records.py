@@ -1,31 +1,27 @@
 """The verb `records`: what files of task records hold, and what is wrong with them."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
 from hanlin.cli.arguments import Json, as_json, without_defaults
-
-if TYPE_CHECKING:
-    from hanlin.records.config import FormatName
-
-RecordKind = Literal[
-    "classify", "pair", "regress", "tag", "extract", "match", "answer", "summarize", "translate", "rewrite", "chat"
-]
+from hanlin.records.kinds import FormatName, RecordKind
 
 
 def records(
     *files: Annotated[Path, Parameter(help="Files of records, or folders of such.")],
     as_: Annotated[RecordKind, Parameter(name="--as", help="The task that they are for.")],
-    text: Annotated[str | None, Parameter(help="The column of the text (or question, source, words).")] = None,
+    text: Annotated[
+        str | None, Parameter(help="The column of the text (or question, source, words).")
+    ] = None,
     pair: Annotated[str | None, Parameter(help="The column of the second text.")] = None,
     label: Annotated[str | None, Parameter(help="The column of the answer.")] = None,
     column: Annotated[
         tuple[str, ...], Parameter(negative=(), help="Other fields and their columns, such as source=en.")
     ] = (),
     format: Annotated[
-        "FormatName | None", Parameter(help="jsonl, json, csv, tsv, parquet, conll, lines ...; default: seen.")
+        FormatName | None, Parameter(help="Default: by the ending and the form of the file.")
     ] = None,
     on_error: Annotated[
         Literal["stop", "skip"], Parameter(help="Stop at rows that cannot be used, or list them.")

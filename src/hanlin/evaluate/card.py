@@ -41,6 +41,12 @@ SCRIPTS = {
     "unspaced": Text("other scripts without spaces", "其他不以空格分词的文字"),
 }
 
+_PARTS = {
+    "length": Text("the length in characters", "字符数"),
+    "script": Text("the script", "文字"),
+    "answer": Text("the answer", "答案"),
+}
+
 
 def write_card(folder: Path, examination: TaskExamination) -> None:
     """Write the card into a folder with `hanlin.json` and `task.json`, in English with a summary in Chinese.
@@ -69,11 +75,11 @@ def model_card(title: str, x: TaskExamination, manifest: Manifest, base: str | N
         _figures(x.figures),
         *_beside(x),
         "## Limits",
-        _list(limits(x)),
+        _list([one.en for one in limits(x)]),
         "## Data",
         *_data(x),
         "## Lineage and settings",
-        _list(_lineage(x, manifest)),
+        _list(_lineage(manifest)),
         _details("Settings of the task", x.task),
         *([_details("Training", manifest.report)] if manifest.report else []),
         "## 中文摘要",
@@ -128,10 +134,11 @@ def _is_worse(part: Figure, whole: Figure) -> bool:
 
 
 def _weak(part: SliceFigure, whole: Figure) -> Text:
+    by = _PARTS.get(part.by, Text(part.by, part.by))
     said = f"{written(part.figure.value)} ({span(part.figure.low, part.figure.high)}, n = {part.figure.n:,})"
     return Text(
-        f"Weak where {part.by} is {part.name}: {figure_name(whole.name, 'en')} {said}; of all records {written(whole.value)}.",
-        f"{part.by} 为 {part.name} 时较弱：{figure_name(whole.name, 'zh')} {said}；全部记录为 {written(whole.value)}。",
+        f"Weak where {by.en} is {part.name}: {figure_name(whole.name, 'en')} {said}; of all records {written(whole.value)}.",
+        f"{by.zh}为 {part.name} 时较弱：{figure_name(whole.name, 'zh')} {said}；全部记录为 {written(whole.value)}。",
     )
 
 
@@ -167,21 +174,17 @@ def _data(x: TaskExamination) -> Iterator[str]:
     yield "The licences of these files are not known to Hanlin."
 
 
-def _lineage(x: TaskExamination, manifest: Manifest) -> list[Text]:
-    lines = [f"this folder: `{manifest.fingerprint}`"]
-    lines += [f"{name}: `{digest}`" for name, digest in manifest.inputs.items()]
-    return [Text(line, line) for line in lines]
+def _lineage(manifest: Manifest) -> list[str]:
+    inputs = [f"{name}: `{digest}`" for name, digest in manifest.inputs.items()]
+    return [f"this folder: `{manifest.fingerprint}`", *inputs]
 
 
-def _chinese(x: TaskExamination) -> list[Text]:
-    """Figures and limits; printed by their Chinese half."""
-    lines = [counted(x).zh]
-    lines += [
-        f"{figure_name(f.name, 'zh')} {written(f.value)}（95 % 区间 {span(f.low, f.high)}）"
-        for f in x.figures
+def _chinese(x: TaskExamination) -> list[str]:
+    named = [
+        f"{figure_name(one.name, 'zh')} {written(one.value)}（95 % 区间 {span(one.low, one.high)}）"
+        for one in x.figures
     ]
-    lines += [one.zh for one in limits(x)]
-    return [Text(line, line) for line in lines]
+    return [counted(x).zh, *named, *(one.zh for one in limits(x))]
 
 
 def _title(folder: Path) -> str:
@@ -193,8 +196,8 @@ def _details(title: str, values: Mapping[str, Any]) -> str:
     return f"{title}:\n\n```json\n{json.dumps(values, ensure_ascii=False, indent=1)}\n```"
 
 
-def _list(lines: Sequence[Text]) -> str:
-    return "\n".join(f"- {_line(text.en)}" for text in lines)
+def _list(lines: Sequence[str]) -> str:
+    return "\n".join(f"- {_line(line)}" for line in lines)
 
 
 def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:

@@ -23,6 +23,8 @@ MOST_WRONG = 40
 MOST_CHARACTERS = 700
 """Of one text of a wrong prediction."""
 IN_HUNDREDTHS = ("bleu", "chrf")
+BOUNDLESS = ("log_loss", "brier", "mse", "rmse", "mae", "perplexity", "bits_per_byte", "bits_per_character")
+"""Figures that no bar can show."""
 
 _GROUPS = {
     "length": Text("By length in characters", "按长度（字符数）"),
@@ -103,7 +105,7 @@ def write_task_page(
         written=written,
         span=span,
         bar=interval_bar,
-        cut=lambda text: _cut(text, lang),
+        cut=lambda text: cut(text, lang),
         plain=lambda value: _setting(value, lang),
     )
 
@@ -260,7 +262,8 @@ def _wrong_help(x: TaskExamination) -> Text:
     )
 
 
-def _cut(text: str, lang: Lang) -> str:
+def cut(text: str, lang: Lang) -> str:
+    """The beginning of a long text, and how much is left out."""
     if len(text) <= MOST_CHARACTERS:
         return text
     more = len(text) - MOST_CHARACTERS

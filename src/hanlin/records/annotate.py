@@ -39,7 +39,9 @@ def write_annotations(path: Path, loaded: Loaded[RecordT]) -> None:
     A cell that a spreadsheet would take for a formula gets an apostrophe before it, which `read_annotations` takes off;
     lists and objects stand as JSON. Raises `DiskError`.
     """
-    rows = [{PLACE: place, **_filled(record)} for place, record in zip(loaded.places, loaded.records, strict=True)]
+    rows = [
+        {PLACE: place, **_filled(record)} for place, record in zip(loaded.places, loaded.records, strict=True)
+    ]
     if path.suffix.lower() != ".csv":
         write_text(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
         return
@@ -64,7 +66,10 @@ def read_annotations(
     if PLACE not in table.columns:
         raise DataError(
             Text(f"{path} has no column '{PLACE}'.", f"{path} 没有“{PLACE}”列。"),
-            Text("Keep that column: by it each answer finds its record.", "请保留该列：每个答案靠它找到对应的记录。"),
+            Text(
+                "Keep that column: by it each answer finds its record.",
+                "请保留该列：每个答案靠它找到对应的记录。",
+            ),
         )
     schema = type(loaded.records[0])
     numbers = {place: number for number, place in enumerate(loaded.places)}
@@ -104,7 +109,11 @@ def read_annotations(
 def _filled(record: TaskRecord) -> dict[str, Any]:
     """All fields of the record that a person fills in, empty ones too."""
     values = record.model_dump(mode="json")
-    return {key: value for key, value in values.items() if value not in ([], {}) or key not in ("choices", "control")}
+    return {
+        key: value
+        for key, value in values.items()
+        if value not in ([], {}) or key not in ("choices", "control")
+    }
 
 
 def _cell(value: Any) -> str:
@@ -137,7 +146,10 @@ def _value(key: str, value: Any) -> Any:
 
 _CHANGED = (
     Text("the text is not the one that was given out", "文本与发出时不同"),
-    Text("Change answers only; read corrected texts as new records.", "只应填写答案；改过的文本请作为新记录读入。"),
+    Text(
+        "Change answers only; read corrected texts as new records.",
+        "只应填写答案；改过的文本请作为新记录读入。",
+    ),
 )
 
 

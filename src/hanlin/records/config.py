@@ -7,11 +7,7 @@ from pydantic import Field
 
 from hanlin.base.config import Settings
 from hanlin.corpus.config import SplitConfig
-
-FormatName = Literal[
-    "jsonl", "json", "csv", "tsv", "parquet", "conll", "lines", "squad", "duie", "duee", "cluener"
-]
-"""Formats of files; what a row of them looks like (Alpaca, ShareGPT, messages, GLUE ...) is seen in its columns."""
+from hanlin.records.kinds import FormatName
 
 
 class DataConfig(Settings):

@@ -82,7 +82,7 @@ def csv_cells(
                     else Text(f"not valid CSV: {error}", f"不是有效的 CSV（{error}）"),
                     Text(
                         'Double the quotation marks inside a cell ("") and quote the whole cell.',
-                        "单元格内的引号须写两遍（\"\"），并给整个单元格加引号。",
+                        '单元格内的引号须写两遍（""），并给整个单元格加引号。',
                     ),
                 )
             )
@@ -111,7 +111,9 @@ def _with_header(path: Path, cells: list[tuple[int, list[str]]], problems: list[
 def is_header(cells: list[list[str]]) -> bool:
     """Whether the first row names the columns: no numbers, no two alike, known or short names that do not stand below."""
     first, rest = [cell.strip() for cell in cells[0]], cells[1:]
-    named = [cell for cell in first[1:] if cell] if not first[0] else first  # pandas leaves its index without a name
+    named = (
+        [cell for cell in first[1:] if cell] if not first[0] else first
+    )  # pandas leaves its index without a name
     if len(set(named)) < len(first) - (not first[0]) or any(map(is_number, named)):
         return False
     if any(plain_name(cell) in KNOWN_NAMES for cell in named):
@@ -123,11 +125,13 @@ def is_header(cells: list[list[str]]) -> bool:
 
 
 def usual_width(cells: list[tuple[int, list[str]]]) -> int:
+    """How many cells most rows have."""
     widths = [len(row) for _, row in cells]
     return max(set(widths), key=widths.count)
 
 
 def wrong_width(place: str, found: int, expected: int) -> Problem:
+    """The problem of a row with too many or too few cells."""
     return Problem(
         place,
         Text(f"{found} columns where there should be {expected}", f"有 {found} 列，应有 {expected} 列"),
@@ -136,6 +140,7 @@ def wrong_width(place: str, found: int, expected: int) -> Problem:
 
 
 def no_header(where: str, header: list[str], first: list[str]) -> Text:
+    """What is said of a file without header: the numbers of its columns, with the first row."""
     shown = " | ".join(f"{name}: {cell:.30}" for name, cell in zip(header, first, strict=False))
     return Text(
         f"{where} has no header; its columns are called by their numbers ({shown}).",

@@ -29,9 +29,22 @@ _ROLES: dict[str, Role] = {
     "agent": "assistant",
     "助手": "assistant",
 }
-_TOOLS = frozenset(("tool", "function", "function_call", "observation", "tool_call", "tool_calls", "tool_response", "ipython"))
+_TOOLS = frozenset(
+    (
+        "tool",
+        "function",
+        "function_call",
+        "observation",
+        "tool_call",
+        "tool_calls",
+        "tool_response",
+        "ipython",
+    )
+)
 _ROLE_KEYS, _CONTENT_KEYS = ("role", "from", "speaker"), ("content", "value", "text", "utterance")
-_NO_MEND = Text("Take the row out: Hanlin does not learn to call tools.", "请删去该行：Hanlin 不学习工具调用。")
+_NO_MEND = Text(
+    "Take the row out: Hanlin does not learn to call tools.", "请删去该行：Hanlin 不学习工具调用。"
+)
 
 
 def dialogue(table: Table, columns: Columns, answers: bool) -> Callable[[Row], Dialogue | None]:
@@ -48,7 +61,9 @@ def dialogue(table: Table, columns: Columns, answers: bool) -> Callable[[Row], D
         if answers and not any(turn.role == "assistant" and turn.learn for turn in turns):
             raise BadRow(
                 Text("the assistant says nothing that could be learned", "助手没有可学习的发言"),
-                Text("Add an answer of the assistant, or take the row out.", "请补上助手的回答，或删去该行。"),
+                Text(
+                    "Add an answer of the assistant, or take the row out.", "请补上助手的回答，或删去该行。"
+                ),
             )
         return Dialogue(messages=tuple(turns))
 
@@ -61,7 +76,10 @@ def _turns(cell: Any, column: str) -> list[Turn]:
     if not items:
         raise BadRow(
             Text(f"'{column}' is empty", f"“{column}”为空"),
-            Text("Write the messages of a conversation there, or take the row out.", "请写入对话消息，或删去该行。"),
+            Text(
+                "Write the messages of a conversation there, or take the row out.",
+                "请写入对话消息，或删去该行。",
+            ),
         )
     if all(isinstance(item, str) for item in items):
         return [
@@ -81,11 +99,17 @@ def _turn(item: Any, number: int, sys_answers: bool) -> Turn:
         )
     said = str(_first(item, _ROLE_KEYS)).strip().casefold()
     if said in _TOOLS or item.get("tool_calls") or item.get("function_call"):
-        raise BadRow(Text(f"message {number} is a tool's or calls one", f"第 {number} 条消息来自工具或调用工具"), _NO_MEND)
+        raise BadRow(
+            Text(f"message {number} is a tool's or calls one", f"第 {number} 条消息来自工具或调用工具"),
+            _NO_MEND,
+        )
     role = "assistant" if said == "sys" and sys_answers else _ROLES.get(said)
     if role is None:
         raise BadRow(
-            Text(f"message {number} has the unknown role {said!r}", f"第 {number} 条消息的角色 {said!r} 无法识别"),
+            Text(
+                f"message {number} has the unknown role {said!r}",
+                f"第 {number} 条消息的角色 {said!r} 无法识别",
+            ),
             Text("Write system, user or assistant.", "请写 system、user 或 assistant。"),
         )
     content = _first(item, _CONTENT_KEYS)

@@ -14,7 +14,10 @@ from hanlin.records.values import BadRow, is_empty, is_number, label_of, list_of
 
 _MARK = re.compile(r"</?(e\d)>")
 _MOVED = Text("a span stands elsewhere in the text; its place is mended", "片段在文本中的位置有误，已更正")
-_ABSENT = Text("a name of a relation does not stand in the text; its place stays unknown", "关系中的名称不在文本里，位置留空")
+_ABSENT = Text(
+    "a name of a relation does not stand in the text; its place stays unknown",
+    "关系中的名称不在文本里，位置留空",
+)
 _OBJECT_KEYS = ("object", "object_entity", "tail", "o")
 _SUBJECT_KEYS = ("subject", "subject_entity", "head", "s")
 _KIND_KEYS = ("label", "type", "kind", "entity_type", "entity", "tag", "labels")
@@ -36,7 +39,10 @@ def extracted(table: Table, columns: Columns, answers: bool) -> Callable[[Row], 
     inclusive = spans is not None and _ends_are_inclusive(table, text, spans)
     if inclusive:
         table.notes.append(
-            Text(f"{table.where}: the ends of spans are their last characters.", f"{table.where}：片段的终点是其最后一个字。")
+            Text(
+                f"{table.where}: the ends of spans are their last characters.",
+                f"{table.where}：片段的终点是其最后一个字。",
+            )
         )
 
     def read(row: Row) -> Extracted | None:
@@ -51,7 +57,9 @@ def extracted(table: Table, columns: Columns, answers: bool) -> Callable[[Row], 
         known = spans is not None or events is not None
         return Extracted(
             text=string,
-            spans=tuple(sorted(dict.fromkeys(found), key=lambda one: (one.start, one.stop))) if known else None,
+            spans=tuple(sorted(dict.fromkeys(found), key=lambda one: (one.start, one.stop)))
+            if known
+            else None,
             relations=triples if relations else None,
         )
 
@@ -118,7 +126,11 @@ def _placed(
     near = sorted(found, key=lambda place: abs(place - (start or 0)))
     ambiguous = len(near) > 1 and (start is None or abs(near[0] - start) == abs(near[1] - start))
     if not word or not near or ambiguous:
-        why = Text(" stands at several places", "在文本中出现多次") if ambiguous else Text(" does not stand in the text", "不在文本中")
+        why = (
+            Text(" stands at several places", "在文本中出现多次")
+            if ambiguous
+            else Text(" does not stand in the text", "不在文本中")
+        )
         raise BadRow(
             Text(f"the span {word!r:.40} ({kind}){why.en}", f"片段 {word!r:.40}（{kind}）{why.zh}"),
             Text("Mend its words, or say where it starts.", "请更正其文字，或写明起始位置。"),
@@ -133,10 +145,14 @@ def _event_spans(table: Table, row: Row, text: str, cell: Any) -> Iterator[Span]
     for event in read_list(cell):
         kind = label_of(event.get("event_type", event.get("type", "")))
         if not is_empty(event.get("trigger")):
-            yield _placed(table, row, text, kind, _whole(event.get("trigger_start_index")), None, event["trigger"])
+            yield _placed(
+                table, row, text, kind, _whole(event.get("trigger_start_index")), None, event["trigger"]
+            )
         for one in list_of(event.get("arguments")):
             start = _whole(one.get("argument_start_index"))
-            yield _placed(table, row, text, f"{kind}/{label_of(one.get('role', ''))}", start, None, one.get("argument"))
+            yield _placed(
+                table, row, text, f"{kind}/{label_of(one.get('role', ''))}", start, None, one.get("argument")
+            )
 
 
 def _relations(table: Table, row: Row, text: str, cell: Any) -> Iterator[Relation]:
@@ -149,7 +165,11 @@ def _relations(table: Table, row: Row, text: str, cell: Any) -> Iterator[Relatio
             relation = _first(item, ("predicate", "relation", "label", "type", "p"))
         else:
             raise _unknown_form(item)
-        parts = {key: value for key, value in said.items() if not is_empty(value)} if isinstance(said, dict) else {"@value": said}
+        parts = (
+            {key: value for key, value in said.items() if not is_empty(value)}
+            if isinstance(said, dict)
+            else {"@value": said}
+        )
         for key, value in parts.items():
             name = label_of(relation) if key == "@value" else f"{label_of(relation)}/{key}"
             head, tail = text_of(subject, "subject").strip(), text_of(value, "object").strip()
@@ -159,7 +179,9 @@ def _relations(table: Table, row: Row, text: str, cell: Any) -> Iterator[Relatio
             ]
             if None in spans:
                 table.count(_ABSENT, row.place)
-            yield Relation(subject=head, relation=name, object=tail, subject_span=spans[0], object_span=spans[1])
+            yield Relation(
+                subject=head, relation=name, object=tail, subject_span=spans[0], object_span=spans[1]
+            )
 
 
 def _known_span(item: Any, key: str, text: str, name: str) -> tuple[int, int] | None:
@@ -184,13 +206,21 @@ def _marked(table: Table, columns: Columns, answers: bool, text: str) -> Callabl
         string, places = _unmarked(text_of(row.values.get(text), text))
         if set(places) != {"e1", "e2"}:
             raise BadRow(
-                Text("the marks <e1> and <e2> do not both stand in the sentence", "句中没有同时出现 <e1> 与 <e2> 标记"),
-                Text("Mark both: <e1>one</e1> and <e2>the other</e2>.", "请把两处都标出：<e1>甲</e1>、<e2>乙</e2>。"),
+                Text(
+                    "the marks <e1> and <e2> do not both stand in the sentence",
+                    "句中没有同时出现 <e1> 与 <e2> 标记",
+                ),
+                Text(
+                    "Mark both: <e1>one</e1> and <e2>the other</e2>.",
+                    "请把两处都标出：<e1>甲</e1>、<e2>乙</e2>。",
+                ),
             )
         name = row.values.get(relation) if relation else None
         if is_empty(name) and answers:
             raise _missing(relation)
-        marks = tuple(Span(start=start, stop=stop, kind=kind) for kind, (start, stop) in sorted(places.items()))
+        marks = tuple(
+            Span(start=start, stop=stop, kind=kind) for kind, (start, stop) in sorted(places.items())
+        )
         if is_empty(name):
             return Extracted(text=string, spans=marks)
         first, second = ("e2", "e1") if str(name).endswith("(e2,e1)") else ("e1", "e2")

@@ -110,7 +110,9 @@ def _column_of(
         if needed:
             raise columns.missing(field)
         return None
-    return columns.take(field, min(fitting, key=lambda name: len(set(cells[name]))))
+    return columns.take(
+        field, min(fitting, key=lambda name: (len(set(cells[name])) == 1, len(set(cells[name]))))
+    )
 
 
 def _known_pair(columns: Columns) -> tuple[str, str] | None:
@@ -175,7 +177,10 @@ def _check_kinds(table: Table, label: str | None, cells: Sequence[Any]) -> None:
             raise _mixed(label, numbers[0], (plain or words)[0])
         for _, place in words:
             table.count(
-                Text(f"'{label}' is a number written as text; taken as that number", f"“{label}”是写成文本的数字，按数字处理"),
+                Text(
+                    f"'{label}' is a number written as text; taken as that number",
+                    f"“{label}”是写成文本的数字，按数字处理",
+                ),
                 place,
             )
         return
@@ -193,7 +198,10 @@ def _check_kinds(table: Table, label: str | None, cells: Sequence[Any]) -> None:
     for item, place in words:
         if _WHOLE_TEXT.fullmatch(str(item).strip()):
             table.count(
-                Text(f"'{label}' is a whole number with a point; taken without it", f"“{label}”是带小数点的整数，去掉小数点"),
+                Text(
+                    f"'{label}' is a whole number with a point; taken without it",
+                    f"“{label}”是带小数点的整数，去掉小数点",
+                ),
                 place,
             )
 

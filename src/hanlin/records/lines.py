@@ -68,6 +68,9 @@ def _marked_relations(where: str, lines: Sequence[str], problems: list[Problem])
 def _other_form(place: str, line: str) -> Problem:
     return Problem(
         place,
-        Text(f"the line does not have the form of those before: {line!r:.60}", f"该行与前面各行的形式不同：{line!r:.60}"),
+        Text(
+            f"the line does not have the form of those before: {line!r:.60}",
+            f"该行与前面各行的形式不同：{line!r:.60}",
+        ),
         Text("Write it as the others are.", "请按其他行的形式书写。"),
     )

@@ -20,14 +20,13 @@ from hanlin.base.records import (
 from hanlin.records.columns import Columns
 from hanlin.records.config import DataConfig
 from hanlin.records.dialogues import dialogue
-from hanlin.records.extracted import extracted
 from hanlin.records.labelled import labelled, scored
 from hanlin.records.loaded import Loaded, Problem, RecordT, Row
 from hanlin.records.matched import matched
 from hanlin.records.questions import question
 from hanlin.records.rows import read_tables
 from hanlin.records.table import Table
-from hanlin.records.tagged import tagged_words
+from hanlin.records.tagged import extracted_or_tagged, tagged_words
 from hanlin.records.values import BadRow
 from hanlin.records.written import far_from_usual, written
 
@@ -39,11 +38,23 @@ READERS: Mapping[type[TaskRecord], tuple[Reader, tuple[str, ...]]] = {
     TaggedWords: (tagged_words, ("words", "tags")),
     Question: (question, ("question", "context", "answers", "starts", "choices", "right")),
     Written: (written, ("source", "target", "targets", "input", "control")),
-    Extracted: (extracted, ("text", "spans", "relations", "events")),
+    Extracted: (extracted_or_tagged, ("text", "spans", "relations", "events", "words", "tags")),
     Matched: (matched, ("query", "found", "hard_negatives", "label")),
     Dialogue: (dialogue, ("messages", "system", "instruction", "input", "output", "history")),
 }
 """Of each kind of record: what reads rows as such, and the fields whose columns can be named."""
+
+_SAME: Mapping[type[TaskRecord], Mapping[str, tuple[str, ...]]] = {
+    Labelled: {"labels": ("label",)},
+    Scored: {"label": ("score",)},
+    TaggedWords: {"text": ("words",), "label": ("tags",)},
+    Question: {"text": ("question",), "pair": ("context",), "label": ("answers", "right")},
+    Written: {"text": ("source",), "label": ("target",)},
+    Extracted: {"label": ("spans",)},
+    Matched: {"text": ("query",), "pair": ("found",)},
+    Dialogue: {"text": ("instruction",), "label": ("output",)},
+}
+"""`text`, `pair` and `label` may be said of every kind of record: the fields that they then mean."""
 
 _SHOWN = 5
 
@@ -81,8 +92,7 @@ def _read_table(
 ) -> dict[str, str]:
     """Add the records of one file to `loaded`; returns which columns were taken for which field."""
     reader, fields = READERS[schema]
-    named = {"label" if field == "labels" else field: column for field, column in config.columns.items()}
-    columns = Columns(table.columns, named, table.where)
+    columns = Columns(table.columns, named_fields(schema, config.columns), table.where)
     columns.check_fields(fields)
     read = reader(table, columns, answers)
     for row in table.rows:
@@ -97,6 +107,12 @@ def _read_table(
             loaded.rows.append(row.values)
     loaded.notes.extend([*taken_columns(table, columns), *table.notes, *map(_changed, table.changed.items())])
     return columns.taken
+
+
+def named_fields(schema: type[TaskRecord], columns: Mapping[str, str]) -> dict[str, str]:
+    """The columns that the user names, by the fields of this kind of record."""
+    same = _SAME[schema]
+    return {field: name for given, name in columns.items() for field in same.get(given, (given,))}
 
 
 def taken_columns(table: Table, columns: Columns) -> list[Text]:

@@ -11,7 +11,21 @@ from hanlin.records.loaded import Row
 from hanlin.records.table import Table
 from hanlin.records.values import BadRow, is_empty, is_number, label_of, list_of, text_of
 
-_WRONG = frozenset(("0", "false", "no", "contradiction", "neutral", "not_entailment", "not_duplicate", "否", "不相关", "矛盾", "中立"))
+_WRONG = frozenset(
+    (
+        "0",
+        "false",
+        "no",
+        "contradiction",
+        "neutral",
+        "not_entailment",
+        "not_duplicate",
+        "否",
+        "不相关",
+        "矛盾",
+        "中立",
+    )
+)
 
 
 def matched(table: Table, columns: Columns, answers: bool) -> Callable[[Row], Matched | None]:
@@ -37,7 +51,9 @@ def _columns(columns: Columns, answers: bool) -> tuple[str, str | None]:
     if not columns.is_named("query") and not columns.is_named("found"):
         for first, second in (*((one, "positive") for one in ("query", "anchor", "question")), *names.PAIRS):
             if plain_name(first) in plain and plain_name(second) in plain:
-                return columns.take("query", plain[plain_name(first)]), columns.take("found", plain[plain_name(second)])
+                return columns.take("query", plain[plain_name(first)]), columns.take(
+                    "found", plain[plain_name(second)]
+                )
     query = columns.need("query", names.QUERY)
     return query, columns.need("found", names.FOUND) if answers else columns.find("found", names.FOUND)
 
@@ -55,7 +71,9 @@ def _texts(row: Row, column: str | None, needed: bool) -> tuple[str, ...]:
 def _passage(item: Any, column: str) -> str:
     """A text, or an object with a title and a text."""
     if isinstance(item, dict):
-        return "\n".join(text_of(item[key], column) for key in ("title", "text") if not is_empty(item.get(key)))
+        return "\n".join(
+            text_of(item[key], column) for key in ("title", "text") if not is_empty(item.get(key))
+        )
     return text_of(item, column)
 
 
@@ -65,7 +83,9 @@ def _grouped(table: Table, query: str, found: str | None, label: str) -> Callabl
     given: set[str] = set()
     for row in table.rows:
         said = row.values.get(label)
-        if not any(map(is_empty, (row.values.get(query), row.values.get(found or ""), said))):
+        if said is not None and not any(
+            map(is_empty, (row.values.get(query), row.values.get(found or ""), said))
+        ):
             good, bad = pairs.setdefault(str(row.values[query]), ({}, {}))
             wrong = float(said) <= 0 if is_number(said) else label_of(said).casefold() in _WRONG
             (bad if wrong else good)[str(row.values[found or ""])] = None
@@ -91,6 +111,8 @@ def _grouped(table: Table, query: str, found: str | None, label: str) -> Callabl
         if not good:
             table.count(without, row.place)
             return None
-        return Matched(query=asked, found=tuple(good), hard_negatives=tuple(one for one in bad if one not in good))
+        return Matched(
+            query=asked, found=tuple(good), hard_negatives=tuple(one for one in bad if one not in good)
+        )
 
     return read

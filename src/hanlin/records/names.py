@@ -26,15 +26,48 @@ LABEL = (
     "情感倾向", "意图", "意图标签", "话题", "主题", "情绪", "极性",
 )  # fmt: skip
 PLURAL_LABELS = frozenset(
-    map(plain_name, ("labels", "tags", "categories", "topics", "emotions", "intents", "keywords", "多标签", "标签列表"))
+    map(
+        plain_name,
+        ("labels", "tags", "categories", "topics", "emotions", "intents", "keywords", "多标签", "标签列表"),
+    )
 )
 """Columns whose texts hold several labels with separators between."""
 SCORE = (
     "score", "similarity", "similarity_score", "relatedness_score", "relatedness", "label", "rating", "stars",
     "grade", "value", "target", "y", "分数", "得分", "评分", "相似度", "打分", "标签",
 )  # fmt: skip
-WORDS = ("words", "tokens", "token", "word", "chars", "characters", "text", "sentence", "词", "字", "词语", "分词", "文本", "句子")
-TAGS = ("tags", "ner_tags", "ner", "labels", "label", "bio", "tag", "pos_tags", "pos", "upos", "标签", "标注", "词性", "实体标签")
+WORDS = (
+    "words",
+    "tokens",
+    "token",
+    "word",
+    "chars",
+    "characters",
+    "text",
+    "sentence",
+    "词",
+    "字",
+    "词语",
+    "分词",
+    "文本",
+    "句子",
+)
+TAGS = (
+    "tags",
+    "ner_tags",
+    "ner",
+    "labels",
+    "label",
+    "bio",
+    "tag",
+    "pos_tags",
+    "pos",
+    "upos",
+    "标签",
+    "标注",
+    "词性",
+    "实体标签",
+)
 SOURCE_TARGET = (
     ("source", "target"), ("source", "targets"), ("src", "tgt"), ("src", "tgr"), ("src", "trg"), ("src", "ref"), ("source", "reference"),
     ("article", "highlights"), ("article", "summary"), ("article", "title"), ("document", "summary"),
@@ -50,28 +83,148 @@ LANGUAGES = (
     "fi", "sv", "english", "chinese", "german", "french", "spanish", "japanese", "korean", "russian", "eng", "cmn",
     "zho", "deu", "fra", "中文", "英文", "日文", "德文", "法文",
 )  # fmt: skip
-QUESTION = ("question", "query", "question stem", "stem", "goal", "problem", "ctx", "prompt", "q", "qtext", "问题", "题目", "题干", "提问", "content", "sentence")
-CONTEXT = ("context", "passage", "paragraph", "background", "document", "article", "content", "support", "fact1", "上下文", "文章", "段落", "材料", "背景", "篇章")
-CHOICES = ("choices", "options", "candidates", "endings", "answer_choices", "target_scores", "选项", "候选", "备选")
+QUESTION = (
+    "question",
+    "query",
+    "question stem",
+    "stem",
+    "goal",
+    "problem",
+    "ctx",
+    "prompt",
+    "q",
+    "qtext",
+    "问题",
+    "题目",
+    "题干",
+    "提问",
+    "content",
+    "sentence",
+)
+CONTEXT = (
+    "context",
+    "passage",
+    "paragraph",
+    "background",
+    "document",
+    "article",
+    "content",
+    "support",
+    "fact1",
+    "上下文",
+    "文章",
+    "段落",
+    "材料",
+    "背景",
+    "篇章",
+)
+CHOICES = (
+    "choices",
+    "options",
+    "candidates",
+    "endings",
+    "answer_choices",
+    "target_scores",
+    "选项",
+    "候选",
+    "备选",
+)
 CHOICE_COLUMNS = (
     ("A", "B", "C", "D", "E", "F", "G"), ("choice_A", "choice_B", "choice_C", "choice_D", "choice_E"),
     ("option_A", "option_B", "option_C", "option_D", "option_E"), ("option1", "option2", "option3", "option4"),
     ("choice1", "choice2", "choice3", "choice4"), ("sol1", "sol2"), ("ans0", "ans1", "ans2", "ans3"),
     ("ending0", "ending1", "ending2", "ending3"), ("选项A", "选项B", "选项C", "选项D", "选项E"),
 )  # fmt: skip
-RIGHT = ("answer", "answerKey", "answer key", "label", "gold", "correct", "target", "correct_answer", "right", "答案", "正确答案", "标签")
-ANSWERS = ("answers", "answer", "correct answers", "best answer", "std_answer", "output", "target", "response", "atext", "答案", "回答", "参考答案", "标准答案")
+RIGHT = (
+    "answer",
+    "answerKey",
+    "answer key",
+    "label",
+    "gold",
+    "correct",
+    "target",
+    "correct_answer",
+    "right",
+    "答案",
+    "正确答案",
+    "标签",
+)
+ANSWERS = (
+    "answers",
+    "answer",
+    "correct answers",
+    "best answer",
+    "std_answer",
+    "output",
+    "target",
+    "response",
+    "atext",
+    "答案",
+    "回答",
+    "参考答案",
+    "标准答案",
+)
 STARTS = ("answer_start", "starts", "start", "答案位置")
-QUERY = ("query", "anchor", "question", "qtext", "claim", "source", "sentence1", "text_a", "text1", "premise", "q1", "查询", "问题", "问句", "句子1", "文本1")
+QUERY = (
+    "query",
+    "anchor",
+    "question",
+    "qtext",
+    "claim",
+    "source",
+    "sentence1",
+    "text_a",
+    "text1",
+    "premise",
+    "q1",
+    "查询",
+    "问题",
+    "问句",
+    "句子1",
+    "文本1",
+)
 FOUND = (
     "found", "positive", "positives", "pos", "positive_passages", "passage", "document", "title", "answer", "atext",
     "sentence2", "text_b", "text2", "hypothesis", "q2", "target", "context", "正例", "答案", "文档", "句子2", "文本2", "回答",
 )  # fmt: skip
-NEGATIVES = ("hard_negatives", "negatives", "negative", "neg", "hard_negative", "negative_passages", "负例", "难负例")
-MESSAGES = ("messages", "conversations", "conversation", "turns", "dialogue", "dialog", "utterances", "对话", "消息", "多轮对话")
+NEGATIVES = (
+    "hard_negatives",
+    "negatives",
+    "negative",
+    "neg",
+    "hard_negative",
+    "negative_passages",
+    "负例",
+    "难负例",
+)
+MESSAGES = (
+    "messages",
+    "conversations",
+    "conversation",
+    "turns",
+    "dialogue",
+    "dialog",
+    "utterances",
+    "对话",
+    "消息",
+    "多轮对话",
+)
 INSTRUCTION = ("instruction", "prompt", "question", "query", "user", "human", "指令", "问题", "提问", "用户")
 INPUT = ("input", "context", "输入")
-OUTPUT = ("output", "response", "completion", "answer", "std_answer", "assistant", "chosen", "reply", "输出", "回答", "答案", "回复")
+OUTPUT = (
+    "output",
+    "response",
+    "completion",
+    "answer",
+    "std_answer",
+    "assistant",
+    "chosen",
+    "reply",
+    "输出",
+    "回答",
+    "答案",
+    "回复",
+)
 SPANS = ("spans", "entities", "entity", "label", "labels", "实体", "标注", "实体列表")
 RELATIONS = ("relations", "spo_list", "triples", "triple_list", "关系", "三元组")
 EVENTS = ("event_list", "events", "事件", "事件列表")

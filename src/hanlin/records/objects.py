@@ -85,6 +85,7 @@ def _questions(where: str, article: dict[str, Any]) -> Iterator[Row]:
 
 
 def not_json(place: str, error: ValueError | RecursionError) -> Problem:
+    """The problem of a text that is no JSON."""
     column = f", column {error.colno}" if isinstance(error, json.JSONDecodeError) else ""
     column_zh = f"，第 {error.colno} 列" if isinstance(error, json.JSONDecodeError) else ""
     reason = getattr(error, "msg", str(error))
@@ -96,6 +97,7 @@ def not_json(place: str, error: ValueError | RecursionError) -> Problem:
 
 
 def no_object(place: str) -> Problem:
+    """The problem of a row that is JSON and no object."""
     return Problem(
         place,
         Text("not a JSON object", "不是 JSON 对象"),

@@ -61,7 +61,8 @@ class Overlap:
         share_zh = f"{self.of:,} 条中有 {self.count:,} 条（{self.count / self.of:.1%}）"
         if self.first == self.second:
             return Text(
-                f"{self.first}: {share} repeat one before ({kind.en}).", f"{self.first}：{share_zh}与前面的重复（{kind.zh}）。"
+                f"{self.first}: {share} repeat one before ({kind.en}).",
+                f"{self.first}：{share_zh}与前面的重复（{kind.zh}）。",
             )
         return Text(
             f"{self.second}: {share} also stand in {self.first} ({kind.en}).",
@@ -146,10 +147,14 @@ def find_overlaps(sides: Mapping[str, Loaded], near: bool = True) -> Overlaps:  
     contradicting = list(_contradictions(sides, groups))
     order = {name: place for place, name in enumerate(sides)}
     kinds = list(_KINDS)
-    found = sorted(tally.counts, key=lambda key: (order[key[1]] == order[key[2]], kinds.index(key[0]), order[key[1]], order[key[2]]))
+    found = sorted(
+        tally.counts,
+        key=lambda key: (order[key[1]] == order[key[2]], kinds.index(key[0]), order[key[1]], order[key[2]]),
+    )
     return Overlaps(
         tuple(
-            Overlap(*key, len(tally.counts[key]), len(sides[key[2]]), tuple(tally.examples[key])) for key in found
+            Overlap(*key, len(tally.counts[key]), len(sides[key[2]]), tuple(tally.examples[key]))
+            for key in found
         ),
         len(contradicting),
         tuple(contradicting[:_EXAMPLES]),

@@ -10,11 +10,25 @@ from hanlin.records import names
 from hanlin.records.columns import Columns, plain_name
 from hanlin.records.loaded import Row
 from hanlin.records.table import Table
-from hanlin.records.values import BadRow, is_empty, is_number, label_of, list_of, read_list, split_at, text_of
+from hanlin.records.values import (
+    BadRow,
+    is_empty,
+    is_number,
+    label_of,
+    list_of,
+    number_of,
+    read_list,
+    split_at,
+    text_of,
+)
 
 _LETTERED = re.compile(r"[(（]?([A-H])[)）.．、:：]\s*")
-_MOVED = Text("the answer stands elsewhere in the context; its place is mended", "答案在原文中的位置有误，已更正")
-_FOUND = Text("the answer's only place in the context is taken as its start", "答案在原文中只出现一次，以此为起点")
+_MOVED = Text(
+    "the answer stands elsewhere in the context; its place is mended", "答案在原文中的位置有误，已更正"
+)
+_FOUND = Text(
+    "the answer's only place in the context is taken as its start", "答案在原文中只出现一次，以此为起点"
+)
 
 
 def question(table: Table, columns: Columns, answers: bool) -> Callable[[Row], Question | None]:
@@ -44,11 +58,16 @@ def _chosen(
     table: Table, columns: Columns, answers: bool, asked: str, context: str | None, choices: list[str]
 ) -> Callable[[Row], Question | None]:
     scored = plain_name(choices[0]) == "targetscores"  # BIG-bench's form: {choice: 1 if it is right, else 0}
-    right = columns.find("right", names.RIGHT) if not answers or scored else columns.need("right", names.RIGHT)
+    right = (
+        columns.find("right", names.RIGHT) if not answers or scored else columns.need("right", names.RIGHT)
+    )
     from_one = right is not None and _counts_from_one(table, choices, right)
     if from_one:
         table.notes.append(
-            Text(f"{table.where}: '{right}' counts the choices from 1.", f"{table.where}：“{right}”从 1 起给选项编号。")
+            Text(
+                f"{table.where}: '{right}' counts the choices from 1.",
+                f"{table.where}：“{right}”从 1 起给选项编号。",
+            )
         )
 
     def read(row: Row) -> Question | None:
@@ -61,7 +80,9 @@ def _chosen(
         number = None if is_empty(said) else _number_of_choice(said, given, marks, from_one)
         return Question(
             question=stem,
-            context=None if not context or is_empty(row.values.get(context)) else text_of(row.values[context], context),
+            context=None
+            if not context or is_empty(row.values.get(context))
+            else text_of(row.values[context], context),
             choices=given,
             right=number,
             answers=None if number is None else (given[number],),
@@ -74,30 +95,40 @@ def _stem_and_choices(
     values: dict[str, Any], asked: str, choices: Sequence[str]
 ) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
     """(question, choices, what the choices are called: A, B, ... unless the row says otherwise)."""
-    stem, given = values.get(asked), values.get(choices[0]) if len(choices) == 1 else [values.get(one) for one in choices]
+    stem: Any = values.get(asked)
+    given: Any = values.get(choices[0]) if len(choices) == 1 else [values.get(one) for one in choices]
     if isinstance(stem, dict):  # AI2's form: {"stem": ..., "choices": [{"text": ..., "label": ...}]}
         stem, given = stem.get("stem"), stem.get("choices")
-    marks: list[str] = []
-    if isinstance(given, dict) and "text" not in given:
-        given = list(given)
-    if isinstance(given, dict):  # Hugging Face's form: {"text": [...], "label": [...]}
-        marks, given = [label_of(one) for one in list_of(given.get("label"))], list_of(given.get("text"))
-    elif isinstance(given, str) and len(found := _LETTERED.split(given)) > 3:  # "(A) one (B) two"
-        marks, given = found[1::2], [piece.strip(" ;；") for piece in found[2::2]]
-    given = [one for one in read_list(given) if not is_empty(one)]
-    if given and all(isinstance(one, dict) for one in given):
-        marks = [label_of(one.get("label", "")) for one in given]
-        given = [one.get("text") for one in given]
-    if len(given) < 2:
+    texts, marks = _marked_choices(given)
+    if len(texts) < 2:
         raise BadRow(
-            Text(f"{len(given)} choices; there should be two or more", f"只有 {len(given)} 个选项，至少应有两个"),
+            Text(
+                f"{len(texts)} choices; there should be two or more",
+                f"只有 {len(texts)} 个选项，至少应有两个",
+            ),
             Text("Give a list of choices, or a column for each.", "请给出选项列表，或每个选项一列。"),
         )
-    texts = [text_of(one, "choices") for one in given]
-    if not marks and all(_LETTERED.match(one) for one in texts):
-        marks = [found[1] for one in texts if (found := _LETTERED.match(one))]
+    lettered = [_LETTERED.match(one) for one in texts]
+    if not marks and all(lettered):
+        marks = [one[1] for one in lettered if one]
         texts = [_LETTERED.sub("", one, count=1) for one in texts]
-    return text_of(stem, asked), tuple(texts), tuple(marks or [chr(65 + place) for place in range(len(texts))])
+    return text_of(stem, asked), tuple(texts), tuple(marks or map(chr, range(65, 65 + len(texts))))
+
+
+def _marked_choices(given: Any) -> tuple[list[str], list[str]]:
+    """(choices, what they are called, if the row says it) of a list of texts or objects, of two lists, of one text."""
+    marks: list[str] = []
+    if isinstance(given, dict) and "text" in given:  # Hugging Face's form: {"text": [...], "label": [...]}
+        marks, given = [label_of(one) for one in list_of(given.get("label"))], list_of(given["text"])
+    elif isinstance(given, dict):
+        given = list(given)
+    elif isinstance(given, str) and len(pieces := _LETTERED.split(given)) > 3:  # "(A) one (B) two"
+        marks, given = pieces[1::2], [piece.strip(" ;；") for piece in pieces[2::2]]
+    items = [one for one in read_list(given) if not is_empty(one)]
+    if items and all(isinstance(one, dict) for one in items):
+        marks = [label_of(one.get("label", "")) for one in items]
+        items = [one.get("text") for one in items]
+    return [text_of(one, "choices") for one in items], marks
 
 
 def _counts_from_one(table: Table, choices: Sequence[str], right: str) -> bool:
@@ -105,7 +136,7 @@ def _counts_from_one(table: Table, choices: Sequence[str], right: str) -> bool:
     numbers = [row.values.get(right) for row in table.rows]
     if not numbers or not all(is_number(one) for one in numbers if not is_empty(one)):
         return False
-    values = [int(float(one)) for one in numbers if not is_empty(one)]
+    values = [int(number_of(one, right)) for one in numbers if not is_empty(one)]
     cell = table.rows[0].values.get(choices[0])
     most = len(choices) if len(choices) > 1 else len(read_list(cell)) if not isinstance(cell, dict) else 0
     return bool(values) and min(values) >= 1 and max(values) == most > 0
@@ -124,7 +155,10 @@ def _number_of_choice(said: Any, given: Sequence[str], marks: Sequence[str], fro
     if given.count(name) == 1:
         return given.index(name)
     raise BadRow(
-        Text(f"the answer {name!r:.40} is none of the {len(given)} choices", f"答案 {name!r:.40} 不在 {len(given)} 个选项之中"),
+        Text(
+            f"the answer {name!r:.40} is none of the {len(given)} choices",
+            f"答案 {name!r:.40} 不在 {len(given)} 个选项之中",
+        ),
         Text(
             f"Write one of {', '.join(marks)}, a number from 0 to {len(given) - 1}, or the choice itself.",
             f"请写 {'、'.join(marks)} 之一、0 到 {len(given) - 1} 的编号，或选项原文。",
@@ -140,12 +174,18 @@ def _answered(
     separated = told is not None and plain_name(told) == "correctanswers"
 
     def read(row: Row) -> Question | None:
-        text = None if not context or is_empty(row.values.get(context)) else text_of(row.values[context], context)
+        text = (
+            None
+            if not context or is_empty(row.values.get(context))
+            else text_of(row.values[context], context)
+        )
         impossible = row.values.get("is_impossible") is True
         cell = row.values.get(told) if told else None
         cell = split_at(cell, (";", "；")) if separated else cell
         pairs = [] if impossible else _answers(cell, row.values.get(starts) if starts else None)
-        unanswerable = impossible or (not pairs and text is not None and told is not None and _says_none(row.values.get(told)))
+        unanswerable = impossible or (
+            not pairs and text is not None and told is not None and _says_none(row.values.get(told))
+        )
         if not pairs and not unanswerable and answers:
             raise _missing(told)
         placed = [_placed(row, text, answer, start, table) for answer, start in pairs]
@@ -154,7 +194,9 @@ def _answered(
             question=text_of(row.values.get(asked), asked),
             context=text,
             answers=tuple(answer for answer, _ in placed) if placed or unanswerable else None,
-            starts=tuple(start for _, start in placed if start is not None) if known and (placed or unanswerable) else None,
+            starts=tuple(start for _, start in placed if start is not None)
+            if known and (placed or unanswerable)
+            else None,
         )
 
     return read
@@ -172,9 +214,11 @@ def _answers(cell: Any, starts: Any) -> list[tuple[str, int | None]]:
     else:
         items = list_of(cell)
         texts = [item.get("text") if isinstance(item, dict) else item for item in items]
-        starts = [item.get("answer_start") if isinstance(item, dict) else None for item in items] if any(
-            isinstance(item, dict) for item in items
-        ) else list_of(starts)
+        starts = (
+            [item.get("answer_start") if isinstance(item, dict) else None for item in items]
+            if any(isinstance(item, dict) for item in items)
+            else list_of(starts)
+        )
     filled = list(starts) + [None] * (len(texts) - len(starts))
     return [
         (text_of(text, "answers"), int(start) if is_number(start) else None)
@@ -183,7 +227,9 @@ def _answers(cell: Any, starts: Any) -> list[tuple[str, int | None]]:
     ]
 
 
-def _placed(row: Row, context: str | None, answer: str, start: int | None, table: Table) -> tuple[str, int | None]:
+def _placed(
+    row: Row, context: str | None, answer: str, start: int | None, table: Table
+) -> tuple[str, int | None]:
     """The answer with the place where it really stands; a wrong place is mended if the nearest right one is the only near.
 
     Raises `BadRow` for a place that is wrong while the answer stands nowhere, or at several places equally near.
@@ -204,7 +250,8 @@ def _placed(row: Row, context: str | None, answer: str, start: int | None, table
             Text(
                 f"the answer {answer!r:.40} does not stand at {start} of its context (there: {there!r:.40})"
                 + ("" if near else ", nor anywhere in it"),
-                f"答案 {answer!r:.40} 不在原文第 {start} 字处（该处为 {there!r:.40}）" + ("" if near else "，原文中也没有它"),
+                f"答案 {answer!r:.40} 不在原文第 {start} 字处（该处为 {there!r:.40}）"
+                + ("" if near else "，原文中也没有它"),
             ),
             Text("Mend the answer or its start.", "请更正答案或其起始位置。"),
         )

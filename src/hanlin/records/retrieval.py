@@ -69,7 +69,9 @@ def _found(folder: Path, beginning: str, part: str) -> list[Path]:
     if not folder.is_dir():
         return []
     return sorted(
-        file for file in folder.iterdir() if file.is_file() and file.name.startswith(beginning) and part in file.name
+        file
+        for file in folder.iterdir()
+        if file.is_file() and file.name.startswith(beginning) and part in file.name
     )
 
 
@@ -83,7 +85,10 @@ def _one(folder: Path, beginning: str, part: str) -> Path:
 def _not_one(folder: Path, what: str, files: Sequence[Path]) -> DataError:
     listed = ", ".join(file.name for file in files) or "-"
     return DataError(
-        Text(f"{folder} should have one file of {what}; found: {listed}.", f"{folder} 应有一个 {what} 文件；找到：{listed}。"),
+        Text(
+            f"{folder} should have one file of {what}; found: {listed}.",
+            f"{folder} 应有一个 {what} 文件；找到：{listed}。",
+        ),
         Text(
             "Name which part is meant (test, train), or bring corpus.jsonl, queries.jsonl and qrels/test.tsv together.",
             "请指明所用部分（test、train），或把 corpus.jsonl、queries.jsonl、qrels/test.tsv 放在一起。",
@@ -99,8 +104,9 @@ def _texts(table: Table) -> Iterator[tuple[str, str]]:
             Text(f"{first.place}: {first.reason.en}.", f"{first.place}：{first.reason.zh}。"), first.mend
         )
     for row in table.rows:
-        yield _id(row), "\n".join(
-            str(row.values[key]) for key in ("title", "text") if not is_empty(row.values.get(key))
+        yield (
+            _id(row),
+            "\n".join(str(row.values[key]) for key in ("title", "text") if not is_empty(row.values.get(key))),
         )
 
 

@@ -7,9 +7,10 @@ from pathlib import Path
 from hanlin.base.errors import DataError
 from hanlin.base.language import Text
 from hanlin.corpus.intake import path_text
-from hanlin.records.config import DataConfig, FormatName
+from hanlin.records.config import DataConfig
 from hanlin.records.conll import is_conll, read_conll
 from hanlin.records.delimited import read_csv, read_parquet, read_tsv
+from hanlin.records.kinds import FormatName
 from hanlin.records.lines import read_lines
 from hanlin.records.loaded import Row
 from hanlin.records.objects import read_json, read_jsonl
@@ -51,11 +52,18 @@ def read_tables(paths: Sequence[Path], config: DataConfig) -> list[Table]:
 
     Raises `DataError` for a path that does not exist and a folder without files.
     """
+    groups = file_groups(paths, config)
+    return [
+        _side_by_side(group) if len(group) > 1 else _READERS[config.format or format_of(group[0])](group[0])
+        for group in groups
+    ]
+
+
+def file_groups(paths: Sequence[Path], config: DataConfig) -> list[tuple[Path, ...]]:
+    """The files at `paths`, each by itself, or those together that are aligned line by line. Raises as `read_tables`."""
     files = [file for path in paths for file in files_in(path)]
     formats = [config.format or format_of(file) for file in files]
-    if aligned := _aligned(files, formats):
-        return [_side_by_side(group) for group in aligned]
-    return [_READERS[kind](file) for file, kind in zip(files, formats, strict=True)]
+    return _aligned(files, formats) or [(file,) for file in files]
 
 
 def files_in(path: Path) -> list[Path]:
@@ -78,7 +86,10 @@ def files_in(path: Path) -> list[Path]:
     if not found:
         raise DataError(
             Text(f"{path} holds no files of records.", f"{path} 中没有存放记录的文件。"),
-            Text("Name a folder with JSONL, CSV, TSV or other files.", "请指明含有 JSONL、CSV、TSV 等文件的文件夹。"),
+            Text(
+                "Name a folder with JSONL, CSV, TSV or other files.",
+                "请指明含有 JSONL、CSV、TSV 等文件的文件夹。",
+            ),
         )
     return found
 
@@ -122,9 +133,13 @@ def _side_by_side(files: Sequence[Path]) -> Table:
     lines = [list(lines_of(file, troubles)) for file in files]
     where = " + ".join(map(path_text, files))
     if len({len(each) for each in lines}) > 1:
-        counts = ", ".join(f"{path_text(file)} {len(each):,}" for file, each in zip(files, lines, strict=True))
+        counts = ", ".join(
+            f"{path_text(file)} {len(each):,}" for file, each in zip(files, lines, strict=True)
+        )
         raise DataError(
-            Text(f"Aligned files have different numbers of lines: {counts}.", f"对齐的文件行数不同：{counts}。"),
+            Text(
+                f"Aligned files have different numbers of lines: {counts}.", f"对齐的文件行数不同：{counts}。"
+            ),
             Text(
                 "Line n of one must belong to line n of the other; a translation without text is an empty line.",
                 "两个文件的第 n 行须相互对应；没有译文的行请留空行。",
@@ -137,7 +152,5 @@ def _side_by_side(files: Sequence[Path]) -> Table:
         Row(f"{path_text(files[0])}:{number}", dict(zip(names, cells, strict=True)))
         for number, cells in enumerate(zip(*lines, strict=True), 1)
     ]
-    note = Text(
-        f"{where} are read side by side, line by line.", f"{where} 按行对照读取。"
-    )
+    note = Text(f"{where} are read side by side, line by line.", f"{where} 按行对照读取。")
     return Table(where, rows, names, troubles.problems, [note])

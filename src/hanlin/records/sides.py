@@ -57,7 +57,8 @@ def load_sides(schema: type[RecordT], config: DataConfig) -> dict[Split, Loaded[
             Text("Name files or folders: data.train.", "请在 data.train 中指明文件或文件夹。"),
         )
     sides: dict[Split, Loaded[RecordT]] = {"train": load_records(schema, config.train, config)}
-    for side, paths in (("valid", config.valid), ("test", config.test)):
+    given: dict[Split, Sequence[Path]] = {"valid": config.valid, "test": config.test}
+    for side, paths in given.items():
         if paths:
             sides[side] = load_records(schema, paths, config)
     sides = _split(sides, config.split)
@@ -65,6 +66,12 @@ def load_sides(schema: type[RecordT], config: DataConfig) -> dict[Split, Loaded[
     notes = [*train.notes, *said, *_class_notes({**sides, "train": train})]
     sides["train"] = replace(train, notes=notes)
     return sides
+
+
+def side_in_name(name: str) -> Split | None:
+    """The side that the name of a file says: `dev.tsv`, `weiboNER_2nd_conll.train`."""
+    found = _SIDE_IN_NAME.search(name)
+    return _SIDES[found[1].lower()] if found else None
 
 
 def _divided_by_names(config: DataConfig) -> tuple[DataConfig, list[Text]]:
@@ -75,15 +82,19 @@ def _divided_by_names(config: DataConfig) -> tuple[DataConfig, list[Text]]:
     by_side: dict[Split, list[Path]] = {side: [] for side in SPLITS}
     others: list[str] = []
     for file in files_in(config.train[0]):
-        found = _SIDE_IN_NAME.search(file.name)
-        if found:
-            by_side[_SIDES[found[1].lower()]].append(file)
+        side = side_in_name(file.name)
+        if side:
+            by_side[side].append(file)
         else:
             others.append(file.name)
     if not by_side["train"] or not (by_side["valid"] or by_side["test"]):
         return config, []
-    listed = "; ".join(f"{side}: {', '.join(one.name for one in files)}" for side, files in by_side.items() if files)
-    left_en, left_zh = (f"; left out: {', '.join(others)}", f"；不取：{'、'.join(others)}") if others else ("", "")
+    listed = "; ".join(
+        f"{side}: {', '.join(one.name for one in files)}" for side, files in by_side.items() if files
+    )
+    left_en, left_zh = (
+        (f"; left out: {', '.join(others)}", f"；不取：{'、'.join(others)}") if others else ("", "")
+    )
     note = Text(
         f"{config.train[0]} is divided by the names of its files: {listed}{left_en}.",
         f"{config.train[0]} 按文件名划分：{listed}{left_zh}。",
@@ -93,32 +104,27 @@ def _divided_by_names(config: DataConfig) -> tuple[DataConfig, list[Text]]:
 
 def _split(sides: dict[Split, Loaded[RecordT]], config: SplitConfig) -> dict[Split, Loaded[RecordT]]:
     """Sides that are not given, taken out of the training records."""
-    shares = {"valid": config.valid if "valid" not in sides else 0, "test": config.test if "test" not in sides else 0}
-    train = sides["train"]
-    wanted = config.model_copy(update=shares)
+    shares: dict[Split, float] = {"valid": config.valid, "test": config.test}
+    shares = {side: 0.0 if side in sides else share for side, share in shares.items()}
+    train, wanted = (
+        sides["train"],
+        config.model_copy(update={str(side): share for side, share in shares.items()}),
+    )
     numbers: dict[Split, list[int]] = {side: [] for side in SPLITS}
     for number, record in enumerate(train.records):
         numbers[choose_split(text_digest(_key(record)), wanted)].append(number)
-    divided: dict[Split, Loaded[RecordT]] = {
-        side: sides.get(side) if side != "train" and side in sides else train.chosen(numbers[side])  # type: ignore[misc]
-        for side in SPLITS
-    }
-    taken = [side for side in ("valid", "test") if shares[side]]
-    empty = [side for side in ("train", *taken) if not divided[side].records]  # type: ignore[index]
-    if empty:
+    divided = {side: train.chosen(numbers[side]) for side in SPLITS}
+    divided |= {side: loaded for side, loaded in sides.items() if side != "train"}
+    taken = [side for side, share in shares.items() if share]
+    if empty := [side for side in SPLITS if not divided[side].records and (side == "train" or side in taken)]:
         raise _empty_side(empty, len(train))
     if taken:
         counts = ", ".join(f"{side} {len(divided[side]):,}" for side in SPLITS)
-        divided["train"] = replace(
-            divided["train"],
-            notes=[
-                *divided["train"].notes,
-                Text(
-                    f"{' and '.join(taken)} taken from the training files by a hash of the text: {counts}.",
-                    f"{'、'.join(taken)} 由训练文件按文本散列划出：{counts}。",
-                ),
-            ],
+        note = Text(
+            f"{' and '.join(taken)} taken from the training files by a hash of the text: {counts}.",
+            f"{'、'.join(taken)} 由训练文件按文本散列划出：{counts}。",
         )
+        divided["train"] = replace(divided["train"], notes=[*divided["train"].notes, note])
     return divided
 
 
@@ -147,7 +153,9 @@ def _drawn(train: Loaded[RecordT], config: DataConfig) -> Loaded[RecordT]:
     """At most `max_records` of the training records, in their order."""
     if config.max_records is None or len(train) <= config.max_records:
         return train
-    drawn = np.random.default_rng(abs(config.split.seed)).choice(len(train), config.max_records, replace=False)
+    drawn = np.random.default_rng(abs(config.split.seed)).choice(
+        len(train), config.max_records, replace=False
+    )
     kept = train.chosen(sorted(drawn.tolist()))
     note = Text(
         f"{config.max_records:,} of {len(train):,} training records drawn at random (max_records).",
@@ -160,7 +168,10 @@ def _class_notes(sides: Mapping[Split, Loaded[RecordT]]) -> list[Text]:
     """Classes with one training record, and classes that are examined and never learned."""
     counts = {
         side: Counter(
-            label for record in loaded.records if isinstance(record, Labelled) for label in record.labels or ()
+            label
+            for record in loaded.records
+            if isinstance(record, Labelled)
+            for label in record.labels or ()
         )
         for side, loaded in sides.items()
     }
@@ -172,8 +183,8 @@ def _class_notes(sides: Mapping[Split, Loaded[RecordT]]) -> list[Text]:
                 f"{len(alone)} 个类别只有一条训练记录：{_listed(alone)}。",
             )
         )
-    for side in ("valid", "test"):
-        if counts["train"] and (unseen := sorted(set(counts[side]) - set(counts["train"]))):  # type: ignore[index]
+    for side in SPLITS[1:]:
+        if counts["train"] and (unseen := sorted(set(counts[side]) - set(counts["train"]))):
             notes.append(
                 Text(
                     f"{len(unseen)} classes of the {side} side have no training record: {_listed(unseen)}.",

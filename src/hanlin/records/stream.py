@@ -12,9 +12,10 @@ from hanlin.base.language import Text
 from hanlin.base.records import TaskRecord
 from hanlin.corpus.intake import path_text
 from hanlin.records.columns import Columns
-from hanlin.records.config import DataConfig, FormatName
+from hanlin.records.config import DataConfig
 from hanlin.records.delimited import csv_cells, is_header, no_header, usual_width, wrong_width
-from hanlin.records.load import READERS, taken_columns
+from hanlin.records.kinds import FormatName
+from hanlin.records.load import READERS, named_fields, taken_columns
 from hanlin.records.loaded import Problem, Row
 from hanlin.records.objects import no_object, not_json
 from hanlin.records.rows import format_of, read_tables
@@ -85,7 +86,7 @@ def stream_records(
     names = stream.columns if stream.columns is not None else columns_of(rows)
     table = Table(stream.where, rows, names, numbered=stream.numbered)
     reader, fields = READERS[schema]
-    taken = Columns(names, columns, stream.where)
+    taken = Columns(names, named_fields(schema, columns), stream.where)
     if not rows:
         yield from ((None, item) for item in head if isinstance(item, Problem))
         return

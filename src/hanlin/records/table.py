@@ -38,9 +38,7 @@ class Troubles(Intake):
     def trouble(self, path: Path, line: int | None, kind: str, reason: Text, remedy: Text) -> None:
         """Remember what is wrong with a file."""
         place = path_text(path) if line is None else f"{path_text(path)}:{line}"
-        self.problems.append(
-            Problem(place, Text(reason.en.rstrip("."), reason.zh.rstrip("。")), remedy)
-        )
+        self.problems.append(Problem(place, Text(reason.en.rstrip("."), reason.zh.rstrip("。")), remedy))
 
 
 def lines_of(path: Path, troubles: Troubles) -> Iterator[str]:

@@ -5,10 +5,12 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from hanlin.base.language import Text
-from hanlin.base.records import TaggedWords
+from hanlin.base.records import Extracted, TaggedWords
 from hanlin.records import names
 from hanlin.records.columns import Columns
+from hanlin.records.extracted import extracted
 from hanlin.records.loaded import Row
+from hanlin.records.span_tags import spans_of_tags, tags_of_spans
 from hanlin.records.table import Table
 from hanlin.records.tag_schemes import as_bio, invalid_place, scheme_of
 from hanlin.records.values import BadRow, is_empty, label_of, read_list
@@ -24,11 +26,16 @@ def tagged_words(table: Table, columns: Columns, answers: bool) -> Callable[[Row
     character by character.
     """
     words, tags = _columns(table, columns, answers)
+    if tags and any(_holds_spans(row.values.get(tags)) for row in table.rows[:100]):
+        return _from_spans(table, words, tags, answers)
     texts = [[label_of(tag) for tag in _items(row.values.get(tags))] for row in table.rows] if tags else []
     scheme = scheme_of(texts)
     if scheme and scheme != "BIO":
         table.notes.append(
-            Text(f"{table.where}: the tags are {scheme}; they are read as BIO.", f"{table.where}：标签为 {scheme}，已转为 BIO。")
+            Text(
+                f"{table.where}: the tags are {scheme}; they are read as BIO.",
+                f"{table.where}：标签为 {scheme}，已转为 BIO。",
+            )
         )
     numbered = _with_numbers_of_characters(table, words)
 
@@ -49,6 +56,59 @@ def tagged_words(table: Table, columns: Columns, answers: bool) -> Callable[[Row
         if scheme:
             _check_bio(given, told)
         return TaggedWords(words=given, tags=told)
+
+    return read
+
+
+def extracted_or_tagged(table: Table, columns: Columns, answers: bool) -> Callable[[Row], Extracted | None]:
+    """A reader of rows as `Extracted`: of lists of words with tags (CoNLL) too, whose text is made of the words."""
+    if not table.numbered or not any(
+        isinstance(cell, list) for row in table.rows[:1] for cell in row.values.values()
+    ):
+        return extracted(table, columns, answers)
+    read_words = tagged_words(table, columns, answers)
+    table.notes.append(
+        Text(
+            f"{table.where}: the text is made of the words, and the spans of their tags.",
+            f"{table.where}：文本由词拼成，片段由标签得出。",
+        )
+    )
+
+    def read(row: Row) -> Extracted | None:
+        found = read_words(row)
+        assert found is not None
+        text, spans = spans_of_tags(found.words, found.tags or ("O",) * len(found.words))
+        return Extracted(text=text, spans=None if found.tags is None else spans)
+
+    return read
+
+
+def _holds_spans(cell: Any) -> bool:
+    return isinstance(cell, dict) or (isinstance(cell, list) and any(isinstance(item, dict) for item in cell))
+
+
+def _from_spans(table: Table, text: str, spans: str, answers: bool) -> Callable[[Row], TaggedWords | None]:
+    """Spans of a text (CLUENER, lists of entities) as BIO tags of its words, or of its characters."""
+    read_spans = extracted(
+        table, Columns(table.columns, {"text": text, "spans": spans}, table.where), answers
+    )
+    table.notes.append(
+        Text(
+            f"{table.where}: '{spans}' holds spans; they are read as BIO tags of words.",
+            f"{table.where}：“{spans}”是片段，已转为词的 BIO 标签。",
+        )
+    )
+    overlapping = Text("spans that overlap a longer one have no tags", "与更长片段重叠的片段没有标签")
+
+    def read(row: Row) -> TaggedWords | None:
+        found = read_spans(row)
+        assert found is not None
+        words, tags, lost = tags_of_spans(found.text, found.spans or ())
+        if lost:
+            table.count(overlapping, row.place)
+        return TaggedWords(
+            words=words, tags=None if is_empty(row.values.get(spans)) and not answers else tags
+        )
 
     return read
 
@@ -89,7 +149,9 @@ def _words(value: Any, column: str, tags: int | None) -> tuple[str, ...]:
 
 def _with_numbers_of_characters(table: Table, words: str) -> bool:
     """Whether each character is followed by its number within its word (`科0 技1`), as in Weibo NER."""
-    found = [bool(_SEGMENTED.fullmatch(str(word))) for row in table.rows for word in _items(row.values.get(words))]
+    found = [
+        bool(_SEGMENTED.fullmatch(str(word))) for row in table.rows for word in _items(row.values.get(words))
+    ]
     if len(found) < 2 or sum(found) < 0.95 * len(found):
         return False
     table.notes.append(

@@ -69,7 +69,10 @@ def number_of(value: Any, column: str) -> float:
         number = math.nan
     if not math.isfinite(number):
         raise BadRow(
-            Text(f"'{column}' is {str(value)!r:.40}, not a number", f"“{column}”是 {str(value)!r:.40}，不是数字"),
+            Text(
+                f"'{column}' is {str(value)!r:.40}, not a number",
+                f"“{column}”是 {str(value)!r:.40}，不是数字",
+            ),
             Text("Write a number there.", "请改为数字。"),
         )
     return number

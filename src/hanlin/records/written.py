@@ -29,7 +29,10 @@ def written(table: Table, columns: Columns, answers: bool) -> Callable[[Row], Wr
         said = [item for name in targets for item in list_of(row.values.get(name)) if not is_empty(item)]
         if not said and answers:
             raise BadRow(
-                Text(f"'{', '.join(targets)}' is empty: the target is missing", f"“{'、'.join(targets)}”为空：缺少目标文本"),
+                Text(
+                    f"'{', '.join(targets)}' is empty: the target is missing",
+                    f"“{'、'.join(targets)}”为空：缺少目标文本",
+                ),
                 Text("Fill it in, or take the row out.", "请补上内容，或删去该行。"),
             )
         text = text_of(row.values.get(source), source)
@@ -59,7 +62,7 @@ def _controls(cell: Any) -> dict[str, str]:
 def _unfold_translations(table: Table, columns: Columns) -> None:
     """Rows of one object of languages, {"translation": {"en": ..., "de": ...}}, get a column for each."""
     for name in columns.names:
-        cells = [row.values.get(name) for row in table.rows]
+        cells: list[Any] = [row.values.get(name) for row in table.rows]
         if plain_name(name) == "translation" and cells and all(isinstance(cell, dict) for cell in cells):
             for row, cell in zip(table.rows, cells, strict=True):
                 row.values.update(cell)
@@ -78,7 +81,9 @@ def _columns(table: Table, columns: Columns, answers: bool) -> tuple[str, list[s
     for first, second in names.SOURCE_TARGET:
         if plain_name(first) in plain and plain_name(second) in plain:
             columns.take("source", plain[plain_name(first)])
-            return columns.taken["source"], _numbered(columns, columns.take("target", plain[plain_name(second)]))
+            return columns.taken["source"], _numbered(
+                columns, columns.take("target", plain[plain_name(second)])
+            )
     spoken = [name for name in columns.names if plain_name(name).split("hans")[0] in names.LANGUAGES]
     if len(spoken) == 2:
         table.notes.append(

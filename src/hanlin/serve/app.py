@@ -2,8 +2,9 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 from fastapi import APIRouter, FastAPI
@@ -24,26 +25,39 @@ from hanlin.serve.limits import BodyLimit, Door, Envelope
 from hanlin.serve.metrics import Metrics
 from hanlin.serve.mode import ends_its_turns
 from hanlin.serve.page import page_routes
-from hanlin.serve.problems import ApiProblem, from_hanlin, from_validation, prefers_chinese, stopping
+from hanlin.serve.problems import (
+    ApiProblem,
+    from_hanlin,
+    from_validation,
+    no_model,
+    prefers_chinese,
+    stopping,
+)
 from hanlin.serve.prompts import Order, check_model, order_chat, order_completion
 from hanlin.serve.replies import ChatCompletion, Completion, ErrorReply, Health, ModelCard, ModelList
 from hanlin.serve.requests import ChatBody, CompletionBody, GenerationBody
+from hanlin.serve.tasks import TaskWorker, task_routes
+from hanlin.tasks.model import TaskModel
 
 BodyT = TypeVar("BodyT", bound=GenerationBody)
 
 
-def create_app(model: LanguageModel, config: ServeConfig) -> FastAPI:
-    """The whole service around `model`; its worker thread starts and ends with the application."""
+def create_app(
+    model: LanguageModel | None, config: ServeConfig, tasks: Mapping[str, TaskModel] = MappingProxyType({})
+) -> FastAPI:
+    """The whole service around a language model, or tasks, or both; its threads start and end with the application."""
     metrics = Metrics()
-    # An engine of its own, over the same weights: `model.generate` elsewhere must not step these requests.
-    engine = Engine(model.engine.model, model.tokenizer, model.engine.compute, config.max_rows)
-    batcher = Batcher(engine, config.max_queue, config.request_timeout, metrics)
+    batcher = None if model is None else _batcher(model, config, metrics)
+    worker = TaskWorker(config, metrics)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        batcher.start()
+        if batcher is not None:
+            batcher.start()
         yield
-        await batcher.stop()
+        worker.stop()
+        if batcher is not None:
+            await batcher.stop()
 
     app = FastAPI(title="Hanlin", docs_url=None, redoc_url=None, lifespan=lifespan)
     # The last layer added is the first that a request meets.
@@ -52,10 +66,20 @@ def create_app(model: LanguageModel, config: ServeConfig) -> FastAPI:
     app.add_middleware(Envelope, metrics=metrics, access_log=config.access_log)
     _answer_errors(app)
     app.include_router(_model_routes(model))
-    app.include_router(_generation_routes(model, config, batcher))
-    app.include_router(_operation_routes(model, batcher, metrics))
-    app.include_router(page_routes(page_settings(model, config)))
+    if model is not None and batcher is not None:
+        app.include_router(_generation_routes(model, config, batcher))
+        app.include_router(page_routes(page_settings(model, config)))
+    else:
+        app.include_router(_no_generation_routes())
+    app.include_router(task_routes(tasks, config, worker))
+    app.include_router(_operation_routes(model, tasks, batcher, worker, metrics))
     return app
+
+
+def _batcher(model: LanguageModel, config: ServeConfig, metrics: Metrics) -> Batcher:
+    # An engine of its own, over the same weights: `model.generate` elsewhere must not step these requests.
+    engine = Engine(model.engine.model, model.tokenizer, model.engine.compute, config.max_rows)
+    return Batcher(engine, config.max_queue, config.request_timeout, metrics)
 
 
 def page_settings(model: LanguageModel, config: ServeConfig) -> dict[str, Any]:
@@ -119,20 +143,23 @@ def _errors(*statuses: int | str) -> dict[int | str, dict[str, Any]]:
     return {status: {"model": ErrorReply} for status in statuses}
 
 
-def _model_routes(model: LanguageModel) -> APIRouter:
+def _model_routes(model: LanguageModel | None) -> APIRouter:
     router = APIRouter(prefix="/v1/models", responses=_errors("4XX"))
-    card = ModelCard(id=model.name, created=int(time.time()), window=model.window)
+    made = int(time.time())
+    cards = [] if model is None else [ModelCard(id=model.name, created=made, window=model.window)]
 
     @router.get("")
     async def models() -> ModelList:
-        """The model that is served."""
-        return ModelList(data=[card])
+        """The language model that is served, if one is."""
+        return ModelList(data=cards)
 
     @router.get("/{name:path}")
     async def one_model(name: str) -> ModelCard:
         """One model by name."""
+        if model is None:
+            raise no_model()
         check_model(name, model)
-        return card
+        return cards[0]
 
     return router
 
@@ -162,15 +189,34 @@ def _generation_routes(model: LanguageModel, config: ServeConfig, batcher: Batch
     return router
 
 
-def _operation_routes(model: LanguageModel, batcher: Batcher, metrics: Metrics) -> APIRouter:
+def _no_generation_routes() -> APIRouter:
+    """Where only tasks are served, those who ask for text are told."""
+    router = APIRouter(include_in_schema=False)
+
+    async def refuse() -> None:
+        raise no_model()
+
+    for path in ("/v1/completions", "/v1/chat/completions"):
+        router.add_api_route(path, refuse, methods=["POST"])
+    return router
+
+
+def _operation_routes(
+    model: LanguageModel | None,
+    tasks: Mapping[str, TaskModel],
+    batcher: Batcher | None,
+    worker: TaskWorker,
+    metrics: Metrics,
+) -> APIRouter:
     router = APIRouter()
 
     @router.get("/health", responses=_errors(503))
     async def health() -> Health:
-        """Whether the engine works."""
-        if not batcher.alive:
+        """Whether the engine works, if there is one."""
+        if batcher is not None and not batcher.alive:
             raise stopping()
-        return Health(model=model.name, running=batcher.active)
+        running = worker.active + (0 if batcher is None else batcher.active)
+        return Health(model=None if model is None else model.name, tasks=list(tasks), running=running)
 
     @router.get("/metrics", response_class=Response)
     async def read_metrics() -> Response:

@@ -27,6 +27,8 @@ class ServeConfig(Settings):
     """Generations that may wait for a row; one more is answered 429."""
     max_choices: int = Field(default=8, ge=1)
     """Largest number of texts (prompts times `n`) in one request."""
+    max_inputs: int = Field(default=128, ge=1)
+    """Largest number of inputs in one request for a task; `max_queue` such requests may wait."""
     max_new_tokens: int = Field(default=2048, ge=1)
     """Largest `max_tokens` of a request, in tokens."""
     max_body_bytes: int = Field(default=1 << 20, ge=1024)

@@ -35,6 +35,15 @@ class Metrics:
         )
         self.running = Gauge("hanlin_running", "Generations that have begun.", registry=here)
         self.waiting = Gauge("hanlin_waiting", "Generations that wait for a row.", registry=here)
+        self.task_inputs = Counter(
+            "hanlin_task_inputs", "Inputs of tasks that were answered.", ["task"], registry=here
+        )
+        self.task_seconds = Histogram(
+            "hanlin_task_seconds",
+            "From a task's request to its answer, waiting included.",
+            ["task"],
+            registry=here,
+        )
 
     def render(self) -> bytes:
         """The text exposition format of everything above."""

@@ -103,6 +103,19 @@ def stopping() -> ApiProblem:
     )
 
 
+def no_model() -> ApiProblem:
+    """Text is asked for where only tasks are served."""
+    return ApiProblem(
+        404,
+        Text(
+            "This server has no language model, only tasks: GET /v1/tasks lists them.",
+            "本服务器没有语言模型，只提供任务：GET /v1/tasks 可列出它们。",
+        ),
+        param="model",
+        code="model_not_found",
+    )
+
+
 def unexpected(request_id: str) -> ApiProblem:
     """Our own mistake; the server's log has the traceback under `request_id`."""
     return ApiProblem(

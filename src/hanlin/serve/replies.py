@@ -102,11 +102,33 @@ class ModelList(Reply):
     data: list[ModelCard]
 
 
+class TaskCard(Reply):
+    """One task: where it is asked, the labels that it knows, and the schemas of what is asked and answered."""
+
+    id: str
+    object: Literal["task"] = "task"
+    kind: str
+    model: str
+    method: str
+    labels: tuple[str, ...]
+    url: str
+    inputs: dict[str, Any]
+    outputs: dict[str, Any]
+
+
+class TaskList(Reply):
+    """Answer of GET /v1/tasks."""
+
+    object: Literal["list"] = "list"
+    data: list[TaskCard]
+
+
 class Health(Reply):
-    """Answer of GET /health."""
+    """Answer of GET /health; `model` is null where only tasks are served."""
 
     status: Literal["ok"] = "ok"
-    model: str
+    model: str | None
+    tasks: list[str] = []
     running: int
 
 

@@ -4,6 +4,8 @@ import contextlib
 import logging
 import math
 import socket
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from hanlin.base.errors import ConfigError, MissingExtra
@@ -14,6 +16,8 @@ from hanlin.serve.config import ServeConfig
 
 if TYPE_CHECKING:
     import uvicorn
+
+    from hanlin.tasks.model import TaskModel
 
 
 def open_listener(config: ServeConfig) -> socket.socket:
@@ -37,8 +41,10 @@ def open_listener(config: ServeConfig) -> socket.socket:
     return listener
 
 
-def build_server(model: LanguageModel, config: ServeConfig) -> "uvicorn.Server":
-    """A uvicorn server around `model`, to be run on sockets that are already bound.
+def build_server(
+    model: LanguageModel | None, config: ServeConfig, tasks: Mapping[str, "TaskModel"] = MappingProxyType({})
+) -> "uvicorn.Server":
+    """A uvicorn server around `model`, `tasks` or both, to be run on sockets that are already bound.
 
     Raises `MissingExtra` when the serving packages are not installed.
     """
@@ -51,7 +57,7 @@ def build_server(model: LanguageModel, config: ServeConfig) -> "uvicorn.Server":
             raise
         raise MissingExtra(Text("Serving a model", "提供模型服务"), "serve") from error
     settings = uvicorn.Config(
-        create_app(model, config),
+        create_app(model, config, tasks),
         log_config=None,
         access_log=False,  # `Envelope` writes that line, with the request id
         server_header=False,
@@ -61,35 +67,51 @@ def build_server(model: LanguageModel, config: ServeConfig) -> "uvicorn.Server":
     return uvicorn.Server(settings)
 
 
-def serve(model: LanguageModel, config: ServeConfig, listener: socket.socket | None = None) -> None:
-    """Serve `model` until Ctrl-C or SIGTERM; running requests may then still end (`shutdown_timeout`).
+def serve(
+    model: LanguageModel | None,
+    config: ServeConfig,
+    listener: socket.socket | None = None,
+    tasks: Mapping[str, "TaskModel"] = MappingProxyType({}),
+) -> None:
+    """Serve `model`, `tasks` by their names, or both until Ctrl-C or SIGTERM; running requests may then still end (`shutdown_timeout`).
 
     `listener` is what `open_listener` gave; without it the socket is opened here. Raises `ConfigError`
     when the port is taken, `MissingExtra` when the serving packages are not installed.
     """
     with contextlib.closing(listener or open_listener(config)) as bound:
-        server = build_server(model, config)
+        server = build_server(model, config, tasks)
         try:
             bound.listen(2048)
         except OSError as error:
             raise _cannot_listen(config, error) from error
         _log_to_console()
-        _announce(model, config, bound)
+        _announce(model, tasks, config, bound)
         with contextlib.suppress(KeyboardInterrupt):  # uvicorn raises Ctrl-C again once all has ended
             server.run(sockets=[bound])
         _say(Text("Stopped.", "已停止。"))
 
 
-def _announce(model: LanguageModel, config: ServeConfig, listener: socket.socket) -> None:
+def _announce(
+    model: LanguageModel | None,
+    tasks: Mapping[str, "TaskModel"],
+    config: ServeConfig,
+    listener: socket.socket,
+) -> None:
     port = listener.getsockname()[1]
     host = {"0.0.0.0": "127.0.0.1", "::": "[::1]", "": "127.0.0.1"}.get(config.host, config.host)
     address = f"http://{f'[{host}]' if host.count(':') > 1 and host[0] != '[' else host}:{port}"
-    _say(
-        Text(
-            f"{model.name} is served.\n  chat page   {address}\n  OpenAI API  {address}/v1\nCtrl-C stops.",
-            f"{model.name} 已开始服务。\n  对话页面    {address}\n  OpenAI API  {address}/v1\n按 Ctrl-C 停止。",
+    if model is not None:
+        _say(
+            Text(
+                f"{model.name} is served.\n  chat page   {address}\n  OpenAI API  {address}/v1",
+                f"{model.name} 已开始服务。\n  对话页面    {address}\n  OpenAI API  {address}/v1",
+            )
         )
-    )
+    for name, task in tasks.items():
+        place = f"{address}/v1/tasks/{name}"
+        _say(Text(f"Task {name} ({task.kind}) is served.\n  POST {place}",
+                  f"任务 {name}（{task.kind}）已开始服务。\n  POST {place}"))  # fmt: skip
+    _say(Text("Ctrl-C stops.", "按 Ctrl-C 停止。"))
     if not config.is_loopback and config.api_key is None:
         _say(
             Text(

@@ -89,7 +89,8 @@ def run_evaluate_tasks(
                  "请给出 --tasks（任务文件或名称）；若是微调所得的目录，可给出 --data 文件。"),
         )  # fmt: skip
     found = find_task(Path(model))
-    run = _Run(model, model_fingerprint(str(found)), manner, folder or Path("evaluations") / task_name(found))
+    called = task_name(found) if Path(model).exists() else model.replace("/", "-")
+    run = _Run(model, model_fingerprint(str(found)), manner, folder or Path("evaluations") / called)
     ours = [Path(task) for task in tasks if _is_file(task) and is_task_recipe(Path(task))]
     if data:
         run.own_task(DataConfig(test=tuple(data)))

@@ -19,17 +19,20 @@ from hanlin.evaluate.labels import Lang
 from hanlin.evaluate.task_page import write_task_page
 from hanlin.evaluate.task_results import PAGE, TaskExamination, read_task_results, write_task_results
 from hanlin.stages.current import current_manifest
-from hanlin.stages.finetune_data import ONE, Learned, read_learned
+from hanlin.stages.finetune_data import ONE, Learned, read_learned, suited, training_texts
 from hanlin.stages.finetune_examine import examine_part
 from hanlin.stages.finetune_look import look
 from hanlin.stages.finetune_recipe import FinetuneRecipe
 from hanlin.stages.finetune_train import Prepared, Trained, Training, prepare, settled
 from hanlin.stages.lineage import model_fingerprint
+from hanlin.stages.new_model import make_new_model
 from hanlin.tasks.examination import prediction_lines
 from hanlin.tasks.folder import save_task
 from hanlin.tasks.opened import Opened
 
 KIND = "fine-tuning"
+START = "start"
+"""The folder of a new model, before it has learned anything."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +79,11 @@ def run_finetune(recipe: FinetuneRecipe, fresh: bool = False, look_only: bool = 
     """
     with locked(recipe.folder):
         learned = read_learned(recipe)
-        identity = {"recipe": recipe.model_dump(mode="json", exclude={"folder", "examine"})}
+        if recipe.new is not None:
+            make_new_model(recipe.new, training_texts(learned), recipe.folder / START, recipe.training.seed)
+            recipe = recipe.model_copy(update={"model": str(recipe.folder / START)})
+        learned = suited(learned, find_model(Path(recipe.model)))
+        identity = {"recipe": recipe.model_dump(mode="json", exclude={"folder", "examine", "model"})}
         inputs = {"model": model_fingerprint(recipe.model)}
         for part in learned:
             inputs |= {f"{part.name}: {path}": digest for path, digest in part.files.items()}

@@ -1,7 +1,8 @@
 """The records of a fine-tuning: read, divided and checked, with the tasks that learn from them."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,9 @@ from hanlin.base.errors import ConfigError
 from hanlin.base.files import sha256
 from hanlin.base.language import Text
 from hanlin.base.records import Split
-from hanlin.checkpoint.folder import find_model
 from hanlin.records.config import DataConfig
 from hanlin.records.loaded import Loaded
+from hanlin.records.overlap import Overlaps, find_overlaps
 from hanlin.records.sides import load_sides
 from hanlin.stages.finetune_recipe import FinetuneRecipe
 from hanlin.tasks.begin import check_method
@@ -31,6 +32,12 @@ class Learned:
     sides: dict[Split, Loaded[Any]]
     weight: float
 
+    @cached_property
+    def overlaps(self) -> Overlaps:
+        """What stands twice, on one side or on two."""
+        named: dict[str, Loaded[Any]] = dict(self.sides.items())
+        return find_overlaps(named)
+
     @property
     def files(self) -> dict[str, str]:
         """The checksum of every file, by its path."""
@@ -41,7 +48,7 @@ class Learned:
 def read_learned(recipe: FinetuneRecipe) -> list[Learned]:
     """The tasks of a recipe with their records. Raises `DataError` and `ConfigError` for what cannot be learned from."""
     if recipe.task is not None:
-        return [_learned(recipe, ONE, recipe.task, recipe.data, 1.0)]
+        return [_learned(ONE, recipe.task, recipe.data, 1.0)]
     for name, part in recipe.tasks.items():
         if part.task.method != "full":
             raise ConfigError(
@@ -49,7 +56,21 @@ def read_learned(recipe: FinetuneRecipe) -> list[Learned]:
                      f"tasks.{name}.task.method 为 {part.task.method}；共享主体的任务只能用方法 full 学习。"),
                 Text("Leave method out, or learn the tasks one by one.", "请去掉 method，或逐个学习这些任务。"),
             )  # fmt: skip
-    return [_learned(recipe, name, part.task, part.data, part.weight) for name, part in recipe.tasks.items()]
+    return [_learned(name, part.task, part.data, part.weight) for name, part in recipe.tasks.items()]
+
+
+def suited(learned: Sequence[Learned], model: Path) -> list[Learned]:
+    """The tasks with what the folder of the model that learns them says."""
+    return [replace(part, task=part.task.suited(model)) for part in learned]
+
+
+def training_texts(learned: Sequence[Learned]) -> Iterator[str]:
+    """All that is read and written in training: what a new tokenizer is made from."""
+    for part in learned:
+        for record in part.sides["train"].records:
+            yield from record.inputs
+            if record.answer:
+                yield record.answer
 
 
 def files_of(named: Sequence[Path]) -> list[Path]:
@@ -65,9 +86,7 @@ def checksum(path: Path) -> str:
     return sha256(path)[:16]
 
 
-def _learned(
-    recipe: FinetuneRecipe, name: str, task: AnyRecordTask, data: DataConfig, weight: float
-) -> Learned:
+def _learned(name: str, task: AnyRecordTask, data: DataConfig, weight: float) -> Learned:
     check_method(task)
     if not data.train:
         raise ConfigError(
@@ -80,5 +99,4 @@ def _learned(
     if data.folds and not data.test:  # every record is examined once: none is set apart for it
         data = data.model_copy(update={"split": data.split.model_copy(update={"test": 0.0})})
     sides: dict[Split, Loaded[Any]] = load_sides(type(task).record, data)
-    task = task.begun(sides["train"].records, sides["train"].places).suited(find_model(Path(recipe.model)))
-    return Learned(name, task, data, sides, weight)
+    return Learned(name, task.begun(sides["train"].records, sides["train"].places), data, sides, weight)

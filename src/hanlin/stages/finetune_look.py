@@ -6,10 +6,12 @@ from collections.abc import Iterator
 import numpy as np
 from rich.markup import escape
 
+from hanlin.base.errors import MissingExtra
 from hanlin.base.language import Text
 from hanlin.base.progress import console
 from hanlin.base.records import Labelled
 from hanlin.batches.loader import Examples
+from hanlin.records.doubts import find_doubts
 from hanlin.stages.finetune_data import Learned
 from hanlin.tasks.look import SeenRow, seen_rows
 from hanlin.tasks.opened import Opened
@@ -27,6 +29,8 @@ def look(learned: Learned, opened: Opened, train: Examples) -> None:
         *_read_lines(learned),
         *_balance_lines(learned),
         *_length_lines(train),
+        *map(str, learned.overlaps.texts()),
+        *_doubt_lines(learned),
     ):
         console.print(f"  {line}", markup=False, soft_wrap=True)
     rows = seen_rows(train, range(min(ROWS, len(train))), opened.tokenizer, opened.model.config)
@@ -99,6 +103,28 @@ def _length_lines(train: Examples) -> Iterator[str]:
     if left_out:
         yield str(Text(f"{len(left_out):,} do not fit and are left out: {', '.join(left_out[:3])} ...",
                        f"{len(left_out):,} 条放不下而略去：{'、'.join(left_out[:3])}……"))  # fmt: skip
+
+
+def _doubt_lines(learned: Learned) -> Iterator[str]:
+    """Labels that a simple model doubts, of single classes."""
+    train = learned.sides["train"]
+    if not all(isinstance(record, Labelled) and len(record.labels or ()) == 1 for record in train.records):
+        return
+    try:
+        doubts = find_doubts(train)
+    except MissingExtra as missing:
+        yield str(missing.problem)
+        return
+    yield from map(str, doubts.notes)
+    if doubts.found:
+        yield str(
+            Text(
+                f"{len(doubts.found):,} of {doubts.of:,} labels are doubtful, such as:",
+                f"{doubts.of:,} 个标签中有 {len(doubts.found):,} 个可疑，例如：",
+            )
+        )
+    for doubt in doubts.found[:ROWS]:
+        yield f"  {doubt.place}: {doubt.label} ({doubt.likelier}?) {doubt.text[:80]}"
 
 
 def _coloured(row: SeenRow) -> str:

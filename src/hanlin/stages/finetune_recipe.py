@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 from hanlin.base.config import Settings, read_settings, settings_from_overrides
 from hanlin.model.adapters.config import LoraConfig, PromptConfig
 from hanlin.records.config import DataConfig
+from hanlin.stages.new_model import NewModel
 from hanlin.tasks.kinds import AnyTask
 from hanlin.trainer.config import TrainingConfig
 
@@ -61,8 +62,10 @@ class FinetuneRecipe(Settings):
 
     folder: Path
     """Where it is written."""
-    model: str
+    model: str = ""
     """A model folder, the folder of a run, a .gguf file, or a name."""
+    new: NewModel | None = None
+    """In place of `model`: one with random weights, and a tokenizer made from the training records."""
     task: AnyTask | None = None
     """What is learned, by which method."""
     data: DataConfig = DataConfig()
@@ -97,6 +100,8 @@ class FinetuneRecipe(Settings):
     def _one_or_several(self) -> "FinetuneRecipe":
         if (self.task is None) == (not self.tasks):
             raise ValueError("give either task, or tasks with several")
+        if bool(self.model) == (self.new is not None):
+            raise ValueError("give either model, or new with the shape of a new one")
         return self
 
 

@@ -7,7 +7,7 @@ the output until all are made; then the files are read once more and the output 
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import chain, islice
+from itertools import islice
 from pathlib import Path
 from typing import IO, Any, Literal
 
@@ -18,7 +18,7 @@ from hanlin.base.lock import locked
 from hanlin.base.progress import console, progress_bar
 from hanlin.base.records import Labelled, Matched, TaskRecord
 from hanlin.evaluate.figures import figures
-from hanlin.records.config import FormatName
+from hanlin.records.kinds import FormatName
 from hanlin.records.loaded import Problem, Row
 from hanlin.records.rows import files_in
 from hanlin.records.stream import open_stream, stream_lines, stream_records
@@ -48,13 +48,17 @@ Pair = tuple[Row | None, TaskRecord | Problem]
 
 @dataclass(frozen=True)
 class Asked:
-    """What to predict, and how. columns: of fields of the record, the column that holds them; default: guessed."""
+    """What to predict, and how. columns: of fields of the record, the column that holds them; default: guessed.
+
+    spooled: standard input as a file, in place of others, so that it can be read again.
+    """
 
     files: tuple[Path, ...] = ()
     columns: dict[str, str] = field(default_factory=dict)
     format: FormatName | None = None
     probabilities: bool = False
     on_error: OnError = "stop"
+    spooled: Path | None = None
 
 
 @dataclass
@@ -120,20 +124,6 @@ def stream_predictions(model: TaskModel, asked: Asked, lines: Iterable[str] | No
     return tally
 
 
-def spooled(lines: Iterable[str], folder: Path) -> Path:
-    """Standard input as a file, so that it can be read twice: JSONL, or one text a line."""
-    lines = iter(lines)
-    before = list[str]()
-    for line in lines:
-        before.append(line)
-        if line.strip():
-            break
-    path = folder / ("stdin.jsonl" if before and before[-1].lstrip().startswith("{") else "stdin.txt")
-    with open(path, "w", encoding="utf-8", errors="surrogateescape") as file:
-        file.writelines(chain(before, lines))
-    return path
-
-
 def chunk_of(model: TaskModel) -> int:
     """Rows that are predicted together."""
     return CHUNK if model.task.head() else WRITING_CHUNK
@@ -169,7 +159,7 @@ def _figure_lines(model: TaskModel, tally: Tally) -> Iterator[Text]:
     ]
     strange = [one for (one, _), odd in zip(tally.known, is_strange, strict=True) if odd]
     if strange:
-        names = sorted({label for one in strange for label in one.labels or ()} - labels)
+        names = sorted({label for one in strange for label in getattr(one, "labels", None) or ()} - labels)
         some = ", ".join(names[:SHOWN]) + (" ..." if len(names) > SHOWN else "")
         yield Text(f"{len(strange):,} rows have labels that the model did not learn ({some}); they are not measured.",
                    f"{len(strange):,} 行的标签是模型没有学过的（{some}），不计入评测。")  # fmt: skip
@@ -212,6 +202,8 @@ def _predict_all(model: TaskModel, asked: Asked, journal: Journal) -> None:
 def _pairs(
     model: TaskModel, asked: Asked, notes: list[Text], lines: Iterable[str] | None = None
 ) -> Iterator[Pair]:
+    if asked.spooled is not None:
+        lines = _lines(asked.spooled)
     streams = (
         (open_stream(path, asked.format) for given in asked.files for path in files_in(given))
         if lines is None
@@ -220,6 +212,11 @@ def _pairs(
     for stream in streams:
         for row, record in stream_records(model.task.record, stream, asked.columns, notes):
             yield row, _fit(row, record)
+
+
+def _lines(path: Path) -> Iterator[str]:
+    with open(path, encoding="utf-8", errors="surrogateescape") as file:
+        yield from file
 
 
 def _fit(row: Row | None, record: TaskRecord | Problem | None) -> TaskRecord | Problem:

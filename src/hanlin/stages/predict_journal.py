@@ -23,21 +23,21 @@ class Journal:
         Chunks and not rows, so that those that follow hold the same rows as in a run that was never stopped, and give the
         same numbers. Raises `ConfigError` for a journal of other files or another model.
         """
-        rows = 0
-        if self.path.is_file():
-            with open(self.path, "rb") as file:
-                self._check(file.readline())
-                places = [file.tell()]
-                while file.readline().endswith(b"\n"):
-                    rows += 1
-                    if rows % chunk == 0:
-                        places.append(file.tell())
-            rows = (len(places) - 1) * chunk
-            with open(self.path, "r+b") as file:
-                file.truncate(places[-1])
-        else:
-            self._write("w", [json.dumps(self.identity, ensure_ascii=False)])
-        return rows
+        if not self.path.is_file():
+            return self._fresh()
+        with open(self.path, "rb") as file:
+            first = file.readline()
+            rows, ends = 0, [file.tell()]
+            while file.readline().endswith(b"\n"):
+                rows += 1
+                if rows % chunk == 0:
+                    ends.append(file.tell())
+        if len(ends) == 1:
+            return self._fresh()  # nothing is lost: whatever was asked before
+        self._check(first)
+        with open(self.path, "r+b") as file:
+            file.truncate(ends[-1])
+        return (len(ends) - 1) * chunk
 
     def append(self, said: Iterable[dict[str, Any]]) -> None:
         """Add one value a row."""
@@ -49,6 +49,10 @@ class Journal:
             next(file)
             for line in file:
                 yield json.loads(line)
+
+    def _fresh(self) -> int:
+        self._write("w", [json.dumps(self.identity, ensure_ascii=False)])
+        return 0
 
     def _write(self, mode: str, lines: Iterable[str]) -> None:
         with disk_errors(self.path), open(self.path, mode, encoding="utf-8") as file:

@@ -4,13 +4,14 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from hanlin.base.errors import DataError, MissingExtra
 from hanlin.base.language import Text
 from hanlin.base.records import (
+    SPLITS,
     Dialogue,
     Extracted,
     Labelled,
@@ -24,22 +25,25 @@ from hanlin.base.records import (
 from hanlin.records.annotate import read_annotations, write_annotations, write_records
 from hanlin.records.config import DataConfig
 from hanlin.records.doubts import Doubts, find_doubts
+from hanlin.records.kinds import RecordKind
 from hanlin.records.load import load_records
 from hanlin.records.loaded import Loaded
 from hanlin.records.overlap import Overlaps, find_overlaps
 from hanlin.records.rows import file_groups
+from hanlin.records.sides import side_in_name
 
-RecordKind = Literal[
-    "classify", "pair", "regress", "tag", "extract", "match", "answer", "summarize", "translate", "rewrite", "chat"
-]
 SCHEMAS: dict[RecordKind, type[TaskRecord]] = {
     "classify": Labelled,
     "pair": Labelled,
     "regress": Scored,
     "tag": TaggedWords,
     "extract": Extracted,
+    "relate": Extracted,
     "match": Matched,
+    "rerank": Matched,
     "answer": Question,
+    "choice": Question,
+    "reply": Question,
     "summarize": Written,
     "translate": Written,
     "rewrite": Written,
@@ -99,7 +103,7 @@ def _read(
 ) -> tuple[dict[str, Loaded[Any]], dict[str, DataError]]:
     files: dict[str, Loaded[Any]] = {}
     refused: dict[str, DataError] = {}
-    for group in file_groups(paths, config):
+    for group in sorted(file_groups(paths, config), key=_side_order):
         name = " + ".join(file.name for file in group)
         name = name if name not in files else " + ".join(map(str, group))
         try:
@@ -114,10 +118,19 @@ def _read(
     return files, refused
 
 
+def _side_order(group: tuple[Path, ...]) -> int:
+    """Training files first, so that what the others share with them is said of the others."""
+    side = side_in_name(group[0].name)
+    return SPLITS.index(side) if side else 0
+
+
 def _no_pair(name: str, columns: dict[str, str]) -> DataError:
     listed = ", ".join(f"{one} = {column}" for one, column in columns.items())
     return DataError(
-        Text(f"{name} has no second text; understood: {listed}.", f"{name} 没有第二段文本；识别结果：{listed}。"),
+        Text(
+            f"{name} has no second text; understood: {listed}.",
+            f"{name} 没有第二段文本；识别结果：{listed}。",
+        ),
         Text("Name its column: --pair <column>.", "请指明它所在的列：--pair <列名>。"),
     )
 
@@ -146,7 +159,9 @@ def _doubts(files: dict[str, Loaded[Any]]) -> tuple[Doubts | None, list[Text]]:
     try:
         return find_doubts(largest), []
     except MissingExtra as missing:
-        return None, [Text(f"{missing.problem.en} {missing.remedy.en}", f"{missing.problem.zh}{missing.remedy.zh}")]
+        return None, [
+            Text(f"{missing.problem.en} {missing.remedy.en}", f"{missing.problem.zh}{missing.remedy.zh}")
+        ]
 
 
 def report_lines(report: RecordsReport) -> list[str]:
@@ -154,7 +169,9 @@ def report_lines(report: RecordsReport) -> list[str]:
     texts: list[Text] = []
     for name, loaded in report.files.items():
         texts.append(Text(f"{name}: {len(loaded):,} records", f"{name}：{len(loaded):,} 条记录"))
-        texts.extend(_indented([*loaded.notes, *_problem_texts(loaded), *_balance(loaded), *_lengths(loaded)]))
+        texts.extend(
+            _indented([*loaded.notes, *_problem_texts(loaded), *_balance(loaded), *_lengths(loaded)])
+        )
     for name, error in report.refused.items():
         texts.append(Text(f"{name}: not read. {error.problem.en}", f"{name}：未读。{error.problem.zh}"))
     texts.append(Text("Standing twice:", "重复："))
@@ -200,7 +217,9 @@ def _balance(loaded: Loaded[Any]) -> Iterator[Text]:
     if not counts:
         return
     total = sum(counts.values())
-    shown = ", ".join(f"{name} {count:,} ({count / total:.1%})" for name, count in counts.most_common(_SHOWN_CLASSES))
+    shown = ", ".join(
+        f"{name} {count:,} ({count / total:.1%})" for name, count in counts.most_common(_SHOWN_CLASSES)
+    )
     more = ", ..." if len(counts) > _SHOWN_CLASSES else ""
     yield Text(f"{len(counts)} classes: {shown}{more}", f"{len(counts)} 个类别：{shown}{more}")
     if rare := [name for name, count in counts.items() if count == 1]:
@@ -215,7 +234,9 @@ def length_figures(loaded: Loaded[Any]) -> dict[str, dict[str, int]]:
         "answers": [len(record.answer) for record in loaded.records if record.answer is not None],
     }
     return {
-        name: dict(zip(("median", "95%", "most"), map(int, np.quantile(lengths, (0.5, 0.95, 1.0))), strict=True))
+        name: dict(
+            zip(("median", "95%", "most"), map(int, np.quantile(lengths, (0.5, 0.95, 1.0))), strict=True)
+        )
         for name, lengths in texts.items()
         if lengths
     }
@@ -252,7 +273,8 @@ def report_values(report: RecordsReport) -> dict[str, Any]:
                 "columns": loaded.columns,
                 "notes": [note.en for note in loaded.notes],
                 "problems": [
-                    {"place": one.place, "reason": one.reason.en, "mend": one.mend.en} for one in loaded.skipped
+                    {"place": one.place, "reason": one.reason.en, "mend": one.mend.en}
+                    for one in loaded.skipped
                 ],
                 "classes": dict(class_counts(loaded).most_common()),
                 "characters": length_figures(loaded),

@@ -20,6 +20,7 @@ from hanlin.batches.labels import Places
 from hanlin.batches.ragged import name_record
 from hanlin.evaluate.answered import answer_measures
 from hanlin.evaluate.measure import Floats, Measure
+from hanlin.model.config import CoreConfig
 from hanlin.objective.span_answer import SpanAnswer
 from hanlin.objective.tagging import token_scores
 from hanlin.objective.term import Objective
@@ -70,6 +71,12 @@ class Answer(Task[Question, Answered]):
     prediction: ClassVar[type[Answered]] = Answered
     methods: ClassVar[tuple[Method, ...]] = ("full", "lora")
     chosen_by: ClassVar[tuple[str, Literal["lower", "higher"]]] = ("valid_accuracy", "higher")
+
+    @classmethod
+    def of_model(cls, config: CoreConfig) -> Self:
+        """The task of a model that has learned it elsewhere; it is not known whether from questions without an answer."""
+        assert config.head == "span"
+        return cls()
 
     def begun(self, records: Sequence[Question], places: Places = None) -> Self:
         for number, record in enumerate(records):

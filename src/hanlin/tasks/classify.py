@@ -116,9 +116,9 @@ class Classify(Task[Labelled, Classified]):
     def begun(self, records: Sequence[Labelled], places: Places = None) -> Self:
         self._check_pairs(records, places)
         labels = self.labels or found_labels(records)
-        if records or not self.labels:
-            label_numbers(records, labels, self.multi_label, places)
-            check_classes({label for record in records for label in record.labels or ()}, len(records))
+        label_numbers(records, labels, self.multi_label, places)
+        if not self.labels or self.is_trained:
+            check_classes({record.answer or "" for record in records}, len(records))
         filled: dict[str, Any] = {"labels": labels}
         if not self.is_by_head:
             words = words_of(labels, self.words)

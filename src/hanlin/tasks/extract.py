@@ -8,7 +8,7 @@ subject.
 T tokens, K labels.
 """
 
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from typing import Any, ClassVar, Literal, Self
 
@@ -17,47 +17,36 @@ from torch import Tensor
 
 from hanlin.base.language import Text
 from hanlin.base.progress import console
-from hanlin.base.records import Extracted, Record
+from hanlin.base.records import Extracted
 from hanlin.batches.bio import bio_tags, spans
 from hanlin.batches.labels import Places
 from hanlin.batches.tagged import CharacterSpan, Tagged, TaggedTexts
-from hanlin.evaluate.found import found_measures
 from hanlin.evaluate.measure import Floats, Measure
 from hanlin.objective.crf import CrfTagging
 from hanlin.objective.nested_tagging import NestedTagging
 from hanlin.objective.tagging import Tagging
 from hanlin.objective.term import Objective
-from hanlin.tasks.opened import Opened
-from hanlin.tasks.task import Method, Task
-from hanlin.tasks.token_tags import (
+from hanlin.tasks.found import (
+    Found,
+    FoundRelation,
     FoundSpan,
-    decoded,
-    not_known,
-    scores_of_tokens,
+    said_as_answer,
     set_wrongness,
     span_figures,
+    span_set,
+    triple_figures,
+    triples,
 )
+from hanlin.tasks.opened import Opened
+from hanlin.tasks.task import Method, Task
+from hanlin.tasks.token_tags import decoded, not_known, scores_of_tokens
 
 _ROLES = (":subject", ":object")
 """Ends of the kinds of spans that stand for the two sides of a relation."""
 
 
-class FoundRelation(Record):
-    """A triple with the characters of both sides. probability: that of the less certain side, or of the relation."""
-
-    subject: str
-    relation: str
-    object: str
-    subject_span: CharacterSpan
-    object_span: CharacterSpan
-    probability: float
-
-
-class Found(Record):
-    """What a text holds, in the order of its characters."""
-
-    spans: tuple[FoundSpan, ...] = ()
-    relations: tuple[FoundRelation, ...] = ()
+_OFTEN = 0.01
+"""Share of the records in which spans must overlap for that to be learned."""
 
 
 class Extract(Task[Extracted, Found]):
@@ -69,7 +58,8 @@ class Extract(Task[Extracted, Found]):
     relations: tuple[str, ...] = Field((), strict=False)
     """Names of relations; the same."""
     nested: bool | None = None
-    """Whether spans may overlap; default: if they do in the training records, or if there are relations."""
+    """Whether spans may overlap; default: if they do in more than one of a hundred training records, or if there
+    are relations."""
     crf: bool = False
     """As of `tag`, where spans do not overlap."""
     overlap: int = Field(64, ge=0)
@@ -93,7 +83,8 @@ class Extract(Task[Extracted, Found]):
         )
         nested = self.nested
         if nested is None:
-            nested = bool(relations) or any(_overlap(record, kinds) for record in records)
+            overlapping = sum(_overlap(record, kinds) for record in records)
+            nested = bool(relations) or overlapping > _OFTEN * len(records)
         return self.model_copy(update={"kinds": kinds, "relations": relations, "nested": nested})
 
     @property
@@ -106,7 +97,7 @@ class Extract(Task[Extracted, Found]):
         return {"head": "tag", "label_names": self.labels, "crf": self.crf and not self.nested}
 
     def examples(self, opened: Opened, records: Sequence[Extracted], places: Places = None) -> TaggedTexts:
-        self._tell_unknown(records)
+        self._tell_left_out(records)
         return TaggedTexts(
             [Tagged.of_spans(record.text, self._learned(record)) for record in records],
             self.labels,
@@ -136,41 +127,47 @@ class Extract(Task[Extracted, Found]):
         measures = list[Measure]()
         if self.kinds:
             measures += span_figures(
-                [_span_set(one) for one in records], [_span_set(one) for one in predictions]
+                [span_set(one) for one in records], [span_set(one) for one in predictions]
             )
         if self.relations:
             measures += triple_figures(records, predictions)
         return tuple(measures)
 
     def wrongness(self, records: Sequence[Extracted], predictions: Sequence[Found]) -> Floats:
-        truth, said = ([_span_set(one) | triples(one) for one in side] for side in (records, predictions))
+        truth, said = ([span_set(one) | triples(one) for one in side] for side in (records, predictions))
         return set_wrongness(truth, said)
 
     def said(self, prediction: Found) -> str:
         return said_as_answer(prediction)
 
     def _learned(self, record: Extracted) -> list[tuple[int, int, str]]:
-        """The spans that are learned: those of known kinds, and both sides of known relations where they stand."""
+        """What is learned: spans of known kinds, and both sides of known relations where they stand.
+
+        Where spans do not overlap, the longer one of two that do.
+        """
         found = [(one.start, one.stop, one.kind) for one in record.spans or () if one.kind in self.kinds]
         for one in record.relations or ():
             sides = zip((one.subject_span, one.object_span), _ROLES, strict=True)
             if one.relation in self.relations:
                 found += [(*span, f"{one.relation}{role}") for span, role in sides if span is not None]
-        return list(dict.fromkeys(found))
+        found = list(dict.fromkeys(found))
+        return found if self.nested else _apart(found)
 
-    def _tell_unknown(self, records: Sequence[Extracted]) -> None:
+    def _tell_left_out(self, records: Sequence[Extracted]) -> None:
+        """Say what of the records is not learned."""
         kinds = {one.kind for record in records for one in record.spans or ()} - set(self.kinds)
         names = {one.relation for record in records for one in record.relations or ()} - set(self.relations)
+        lost = 0 if self.nested else sum(_overlap(record, self.kinds) for record in records)
         if kinds | names:
             listed = ", ".join(sorted(kinds | names)[:10])
-            console.print(
-                str(
-                    Text(
-                        f"{len(kinds | names)} kinds that are not learned are left out of these {len(records)} records: {listed}",
-                        f"这 {len(records)} 条记录中有 {len(kinds | names)} 种不在学习之列，已略去：{listed}",
-                    )
-                ),
-                markup=False,
+            _say(
+                f"{len(kinds | names)} kinds that are not learned are left out of {len(records)} records: {listed}",
+                f"{len(records)} 条记录中有 {len(kinds | names)} 种不在学习之列，已略去：{listed}",
+            )
+        if lost:
+            _say(
+                f"{lost} of {len(records)} records have spans that overlap; of these the longest is learned (nested: true learns all).",
+                f"{len(records)} 条记录中有 {lost} 条的片段相互重叠，只学习其中最长的（设 nested: true 则全部学习）。",
             )
 
     def _flat_spans(
@@ -219,26 +216,6 @@ class Extract(Task[Extracted, Found]):
         return Found(spans=kept, relations=tuple(related))
 
 
-def triples(one: Extracted | Found) -> set[Hashable]:
-    """(subject, relation, object) of each relation, in words."""
-    return {(each.subject, each.relation, each.object) for each in one.relations or ()}
-
-
-def triple_figures(records: Sequence[Extracted], predictions: Sequence[Found]) -> tuple[Measure, ...]:
-    """F1, precision and recall of triples: right if both names and the relation are."""
-    return found_measures([triples(one) for one in records], [triples(one) for one in predictions], "triple")
-
-
-def said_as_answer(found: Found) -> str:
-    """What was found, in the form of `Extracted.answer`."""
-    spans = [f"{one.kind}: {one.text}" for one in found.spans]
-    return "; ".join([*spans, *(f"{one.subject} | {one.relation} | {one.object}" for one in found.relations)])
-
-
-def _span_set(one: Extracted | Found) -> set[Hashable]:
-    return {(span.start, span.stop, span.kind) for span in one.spans or ()}
-
-
 def _names(found: Iterable[str]) -> tuple[str, ...]:
     return tuple(sorted(set(found)))
 
@@ -257,3 +234,16 @@ def _related(name: str, subject: FoundSpan, object_: FoundSpan) -> FoundRelation
         object_span=(object_.start, object_.stop),
         probability=min(subject.probability, object_.probability),
     )
+
+
+def _apart(found: Sequence[tuple[int, int, str]]) -> list[tuple[int, int, str]]:
+    """Of spans that overlap, the longest."""
+    kept = list[tuple[int, int, str]]()
+    for one in sorted(found, key=lambda span: span[0] - span[1]):
+        if all(one[1] <= start or stop <= one[0] for start, stop, _ in kept):
+            kept.append(one)
+    return sorted(kept)
+
+
+def _say(en: str, zh: str) -> None:
+    console.print(str(Text(en, zh)), markup=False)

@@ -2,7 +2,7 @@
 
 import random
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar, Self, TypeVar
 
 from pydantic import Field
@@ -72,6 +72,11 @@ class Prompted(Task[RecordT, PredictionT]):
             drawn = random.Random(self.shots_seed).sample(known, min(self.shots, len(known)))
             changed["shown"] = tuple(drawn)
         return self.model_copy(update=changed)
+
+    def texts(self, records: Sequence[RecordT]) -> Iterator[str]:
+        for record in records:
+            for text in (*self.fields_of(record).values(), *self.answers_of(record)):
+                yield self.cased(text)
 
     def asked(self, record: RecordT, opened: Opened, place: str) -> Asked:
         """A record, which stands at `place`, as a prompt."""

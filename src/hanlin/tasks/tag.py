@@ -20,17 +20,10 @@ from hanlin.model.config import CoreConfig
 from hanlin.objective.crf import CrfTagging
 from hanlin.objective.tagging import Tagging
 from hanlin.objective.term import Objective
+from hanlin.tasks.found import KINDS_SHOWN, FoundSpan, set_wrongness, span_figures
 from hanlin.tasks.opened import Opened
 from hanlin.tasks.task import Method, Task
-from hanlin.tasks.token_tags import (
-    KINDS_SHOWN,
-    FoundSpan,
-    decoded,
-    not_known,
-    scores_of_tokens,
-    set_wrongness,
-    span_figures,
-)
+from hanlin.tasks.token_tags import decoded, not_known, scores_of_tokens
 
 _SEGMENTS = {"B": "B", "M": "I", "I": "I", "E": "I", "S": "B"}
 """Letters that stand alone, of word segmentation, as B and I."""
@@ -67,6 +60,7 @@ class Tag(Task[TaggedWords, WordsTagged]):
     @classmethod
     def of_model(cls, config: CoreConfig) -> Self:
         """The task of a model that has learned it elsewhere, by what its labels are called."""
+        assert config.head == "tag"
         names = config.label_names or tuple(f"LABEL_{number}" for number in range(config.labels))
         return cls(labels=names, crf=config.crf, scheme="bioes" if is_bioes(names) else "bio")
 

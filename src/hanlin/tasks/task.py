@@ -6,7 +6,7 @@ list of them.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Literal, Self, TypeVar
 
@@ -82,6 +82,11 @@ class Task(Settings, ABC, Generic[RecordT, PredictionT]):
     def said(self, prediction: PredictionT) -> str:
         """A prediction for people to read, in the form of `TaskRecord.answer`."""
         return " ".join(str(value) for value in prediction.model_dump().values())
+
+    def texts(self, records: Sequence[RecordT]) -> Iterator[str]:
+        """All that is read and written, as the model sees it: what the tokenizer of a new model is trained on."""
+        for record in records:
+            yield from (*record.inputs, *([] if record.answer is None else [record.answer]))
 
     def suited(self, folder: Path) -> Self:
         """The task with what the folder of its model says filled in, such as how vectors are made; for most, itself."""

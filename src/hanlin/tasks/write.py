@@ -3,7 +3,7 @@
 N records.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -74,12 +74,6 @@ class Write(Writing[Written]):
         if self.languages is not None:
             return _BETWEEN[language].format(*self.languages)
         return _PROMPTS[self.kind][language]
-
-    def texts(self, records: Sequence[Written]) -> Iterator[str]:
-        """All that is read and written, as it is: what a tokenizer for the task is trained on."""
-        for record in records:
-            for text in (self.fields_of(record)["source"], *self.answers_of(record)):
-                yield text.lower() if self.lowercase else text
 
     def measures(self, records: Sequence[Written], predictions: Sequence[Continued]) -> tuple[Measure, ...]:
         found = written_measures(

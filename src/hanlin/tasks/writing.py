@@ -16,7 +16,7 @@ from hanlin.base.records import Record, TaskRecord
 from hanlin.batches.answers import Answers
 from hanlin.batches.labels import Places
 from hanlin.batches.ragged import check_not_empty, name_record
-from hanlin.batches.written import WrittenTexts, fit_answers, shortened, target_ids
+from hanlin.batches.written import WrittenTexts, fit_answers, shortened, source_encodings, target_ids
 from hanlin.generate.beam import BeamConfig
 from hanlin.generate.many import continue_all
 from hanlin.generate.parameters import SamplingParameters
@@ -75,8 +75,8 @@ class Writing(Prompted[RecordT, Continued]):
         tokenizer, most = opened.tokenizer, opened.window(self.max_tokens)
         if isinstance(opened.model, Seq2Seq):
             return WrittenTexts(
-                [tokenizer.encode_single(one.prompt(one.text), most) for one in asked],
-                [target_ids(answer, tokenizer) for answer in answers],
+                source_encodings([one.prompt(one.text) for one in asked], tokenizer, most),
+                target_ids(answers, tokenizer),
                 start_id=tokenizer.start_id,
                 pad_id=tokenizer.pad_id,
                 window=opened.model.config.window,
@@ -105,7 +105,7 @@ class Writing(Prompted[RecordT, Continued]):
 
     def _found(self, opened: Opened, model: Seq2Seq, asked: Sequence[Asked], title: str) -> list[Continued]:
         tokenizer, most = opened.tokenizer, opened.window(self.max_tokens)
-        sources = [tokenizer.encode_single(one.prompt(one.text), most) for one in asked]
+        sources = source_encodings([one.prompt(one.text) for one in asked], tokenizer, most)
         check_not_empty(
             [[id for id, mark in zip(one.ids, one.special_mask, strict=True) if not mark] for one in sources],
             None,

@@ -67,6 +67,12 @@ def build_tokenizer(config: TokenizerConfig, corpus_folder: Path, folder: Path) 
         )
 
 
+def train_on(texts: Iterable[str], config: TokenizerConfig, folder: Path) -> Tokenizer:
+    """A tokenizer of all of some texts, its files in `folder`, without report. Raises `DataError` as `build_tokenizer`."""
+    save_tokenizer(_TRAIN[config.model](texts, config), config.model, folder)
+    return Tokenizer.load(folder)
+
+
 class _Sample:
     """At most about `max_characters` of the train split, drawn evenly in passages, the same ones every time,
     and no more than can be trained on in `memory_gb`.

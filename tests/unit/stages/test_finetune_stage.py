@@ -35,6 +35,9 @@ def base(tmp_path_factory):
     torch.manual_seed(0)
     shape = {"style": "bert", "width": 32, "layers": 1, "heads": 2, "window": 64, "dropout": 0.1}
     model = build_model(CoreConfig.model_validate({**shape, "vocab_size": tokenizer.vocab_size}))
+    with torch.no_grad():  # as in a trained model, what a token says reaches the first one
+        for parameter in model.blocks.parameters():
+            parameter.add_(torch.randn_like(parameter) * 0.15)
     save_model(folder / "model", model, tokenizer, GenerationDefaults(), {}, {})
     return folder / "model"
 
