@@ -45,8 +45,8 @@ class AnswerRows(Examples):
     """`[CLS] question [SEP] context [SEP]`; a longer context in windows, of which each is a row.
 
     An answer can begin and end at tokens of the context, and at `[CLS]` where the window has none, or not all of it (arXiv
-    1810.04805, sections 4.2 and 4.3); all other places have the target `IGNORE`. A tokenizer without special tokens has
-    its end token between and after, and there the window has no answer.
+    1810.04805, sections 4.2 and 4.3); all other places have the target `IGNORE`. A tokenizer without `[CLS]` has its
+    end token between and after, and there, where a decoder has read all, the window has no answer.
     overlap: tokens that neighbouring windows share, at most half of what the context has room for. A question gives up
     its end where it takes more than half of the row.
     """
@@ -106,14 +106,14 @@ def _framed(
     question: list[int], context: list[int], tokenizer: Tokenizer
 ) -> tuple[list[int], list[int], int, int]:
     """(ids, segments, place of the context's first token, place that says that there is no answer)."""
+    if tokenizer.cls_id is None:
+        before = [*tokenizer.framed([question]).ids, tokenizer.eos_id]
+        ids = [*before, *context, tokenizer.eos_id]
+        return ids, [0] * len(ids), len(before), len(ids) - 1
     encoding = tokenizer.framed([question, context])
-    if not any(encoding.special_mask):
-        ids = [*question, tokenizer.eos_id, *context, tokenizer.eos_id]
-        return ids, [0] * len(ids), len(question) + 1, len(ids) - 1
     inner = np.flatnonzero(np.array(encoding.special_mask) == 0)
     begin = int(inner[len(question)]) if context else len(encoding.ids)
-    none = int(np.flatnonzero(encoding.special_mask)[0])
-    return encoding.ids, encoding.segment_ids, begin, none
+    return encoding.ids, encoding.segment_ids, begin, encoding.ids.index(tokenizer.cls_id)
 
 
 def _targets(row: AnswerRow, length: int, answer: CharacterSpan | None) -> npt.NDArray[np.int32]:

@@ -4,7 +4,9 @@ B records, K classes, M tokens of the longest word, R different rows of a record
 """
 
 from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
+from itertools import takewhile
 
 import numpy as np
 import numpy.typing as npt
@@ -60,6 +62,7 @@ class PromptedTexts(Examples):
         check_not_empty(first_rows, places)
         self.cut = [filled.cut for filled in self._filled]
         self.lengths = Lengths.of(first_rows, self.cut)
+        self._sizes = np.array([len(row) for row in first_rows], np.int64)
         M = max(map(len, template.words))
         self._words_KM = torch.tensor([[*ids, *[IGNORE] * (M - len(ids))] for ids in template.words])
 
@@ -69,7 +72,23 @@ class PromptedTexts(Examples):
     @property
     def sizes(self) -> npt.NDArray[np.int64]:
         """Tokens of each record: what length buckets are made by."""
-        return np.array([len(filled.rows[0]) for filled in self._filled], np.int64)
+        return self._sizes
+
+    @property
+    def shared(self) -> list[int]:
+        """The ids that all rows begin with, up to where words are predicted: of a causal model, they need be read once."""
+        rows = [one.rows[0][: one.gap + self._template.first_spot] for one in self._filled]
+        first, last = min(rows), max(rows)  # whatever these two have in common, all between them have
+        alike = takewhile(lambda pair: pair[0] == pair[1], zip(first, last, strict=False))
+        return [id for id, _ in alike]
+
+    def after(self, count: int) -> "PromptedTexts":
+        """The same without the first `count` ids of each row; sizes stay, for a cache holds what is left out."""
+        short = copy(self)
+        short._filled = [
+            Filled([row[count:] for row in one.rows], one.gap - count, one.cut) for one in self._filled
+        ]
+        return short
 
     def batch(self, rows: npt.NDArray[np.int64], seeds: Sequence[RowSeed]) -> PromptedBatch:
         """The given records; nothing about them is drawn."""

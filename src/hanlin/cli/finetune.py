@@ -8,7 +8,7 @@ from cyclopts import Parameter
 from hanlin.base.progress import console
 from hanlin.cli.arguments import Fresh, Json, as_json, without_defaults
 
-Files = Annotated[tuple[Path, ...], Parameter(consume_multiple=True, negative=())]
+Files = Annotated[tuple[Path, ...], Parameter(negative=())]
 
 
 def finetune(
@@ -18,7 +18,7 @@ def finetune(
     *overrides: Annotated[str, Parameter(help="Settings such as training.epochs=5 or task.max_tokens=128.")],
     model: Annotated[str | None, Parameter(help="The model to begin with: a folder or a name.")] = None,
     folder: Annotated[Path | None, Parameter(help="Where to write; default: runs/KIND.")] = None,
-    train: Annotated[Files, Parameter(help="Files of training records.")] = (),
+    train: Annotated[Files, Parameter(help="A file or folder of training records; may be given several times.")] = (),
     valid: Annotated[Files, Parameter(help="Files to choose the best step by; default: a part of train.")] = (),
     test: Annotated[Files, Parameter(help="Files to examine; default: a part of train.")] = (),
     method: Annotated[

@@ -55,13 +55,15 @@ def predict(
     """Let a fine-tuned model do its task on files; their columns stay, and what is predicted is added."""
     from hanlin.stages import predict as stage
     from hanlin.stages.predict_output import check_output
+    from hanlin.stages.predict_rows import Asked
+    from hanlin.stages.predict_summary import summary_lines
     from hanlin.tasks.folder import load_task
 
     check_output(output)
     columns = without_defaults(text=text, pair=pair)
     columns |= {field: name for field, _, name in (one.partition("=") for one in column)}
     opened = load_task(model, device, base)
-    asked = stage.Asked(files, columns, format, probabilities, on_error)
+    asked = Asked(files, columns, format, probabilities, on_error)
     if output is None:
         tally = stage.stream_predictions(opened, asked, None if files else sys.stdin, sys.stdout)
     elif files:
@@ -72,7 +74,7 @@ def predict(
             with open(spooled, "w", encoding="utf-8", errors="surrogateescape") as file:
                 shutil.copyfileobj(sys.stdin, file)
             tally = stage.run_predict(opened, model, replace(asked, spooled=spooled), output, True)
-    for line in stage.summary_lines(opened, tally):
+    for line in summary_lines(opened, tally):
         console.print(line, markup=False, soft_wrap=True)
     if output is not None:
         print(output)

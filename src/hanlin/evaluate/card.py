@@ -23,6 +23,8 @@ USES: dict[str, tuple[Text, str]] = {
     "regress": (Text("gives a text, or two, a number", "为文本（或两段文本）打分"), 'score(("...", "..."))'),
     "tag": (Text("gives each word of a text a tag", "为文本中的每个词标注"), 'tag("...")'),
     "extract": (Text("finds spans, and relations between them, in a text", "从文本中抽取片段及其关系"), 'extract("...")'),
+    "extract-json": (Text("writes the spans and relations of a text as JSON", "以 JSON 写出文本中的片段及其关系"), 'extract("...")'),
+    "relate": (Text("finds the relations between spans of a text that are given", "判断文本中已给片段之间的关系"), 'relate("...", [...])'),
     "answer": (Text("finds the answer to a question in a context", "在上下文中找出问题的答案"), 'answer("...", context="...")'),
     "reply": (Text("writes the answer to a question", "写出问题的答案"), 'answer("...")'),
     "choice": (Text("chooses one of several answers to a question", "从若干选项中选出答案"), 'choose("...", ["...", "..."])'),
@@ -113,7 +115,6 @@ def limits(x: TaskExamination) -> list[Text]:
         change = f"{written(lost.before)} → {written(lost.after)}"
         found.append(Text(f"Bits per byte of other texts ({lost.name.en}), before and after the task was learned: {change}.",
                           f"与任务无关的文本（{lost.name.zh}）每字节比特数，微调前后：{change}。"))  # fmt: skip
-    found += x.notes
     found.append(
         Text(
             "What is not named here was not examined.", "此处未提及的方面均未评测。"
@@ -171,6 +172,8 @@ def _beside(x: TaskExamination) -> Iterator[str]:
 def _data(x: TaskExamination) -> Iterator[str]:
     if x.files:
         yield _table(("file", "fingerprint"), [(path, f"`{digest}`") for path, digest in x.files.items()])
+    if x.notes:
+        yield _list([note.en for note in x.notes])
     yield "The licences of these files are not known to Hanlin."
 
 
@@ -184,7 +187,7 @@ def _chinese(x: TaskExamination) -> list[str]:
         f"{figure_name(one.name, 'zh')} {written(one.value)}（95 % 区间 {span(one.low, one.high)}）"
         for one in x.figures
     ]
-    return [counted(x).zh, *named, *(one.zh for one in limits(x))]
+    return [counted(x).zh, *named, *(one.zh for one in (*limits(x), *x.notes))]
 
 
 def _title(folder: Path) -> str:

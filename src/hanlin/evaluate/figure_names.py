@@ -1,7 +1,5 @@
 """What figures are called, and how they are written, in both languages."""
 
-import re
-
 from hanlin.base.language import Text
 from hanlin.evaluate.labels import Lang
 
@@ -48,22 +46,26 @@ NAMES: dict[str, Text] = {
     "unanswerable_accuracy": Text("accuracy where there is none", "无答案问题的准确率"),
 }
 """What is not here is called by its own name."""
+OF_KINDS = ("f1", "precision", "recall")
+"""Figures that single classes or kinds have too."""
 
 
 def figure_name(name: str, lang: Lang) -> str:
-    """The words for a figure."""
+    """The words for a figure; that of one class or kind is called by it: "F1 · person"."""
     text = NAMES.get(name)
-    if text is None:
-        return re.sub("_+", " ", name)
-    return text.zh if lang == "zh" else text.en
+    if text is not None:
+        return text.zh if lang == "zh" else text.en
+    figure, _, of = name.partition("_")
+    return f"{figure_name(figure, lang)} · {of}" if figure in OF_KINDS and of else name.replace("_", " ")
 
 
 def written(value: float | None, signed: bool = False) -> str:
     """A figure as people write it: 0.913, 28.31, 12,345; nothing for one that is not known."""
     if value is None:
         return "–"
-    sign = "+" if signed else ""
-    return f"{value:{sign},.0f}" if abs(value) >= 1e4 else f"{value:{sign}.{3 if abs(value) < 10 else 2}f}"
+    sign, digits = "+" if signed else "", 3 if abs(value) < 10 else 2
+    rounded = round(value, digits) + 0.0  # and no minus before zero
+    return f"{rounded:{sign},.0f}" if abs(value) >= 1e4 else f"{rounded:{sign}.{digits}f}"
 
 
 def span(low: float | None, high: float | None, signed: bool = False) -> str:

@@ -12,7 +12,7 @@ from hanlin.base.errors import ConfigError
 from hanlin.base.language import Text
 from hanlin.evaluate.figures import Figure, figures
 from hanlin.evaluate.harness import HanlinLM
-from hanlin.evaluate.measure import mean_of
+from hanlin.evaluate.measure import Better, mean_of
 from hanlin.evaluate.task_results import TaskExamination
 from hanlin.generate.language_model import LanguageModel
 
@@ -37,7 +37,10 @@ def examine_by_harness(
     from lm_eval.tasks import TaskManager
 
     files = [Path(name) for name in names if name.endswith((".yaml", ".yml"))]
-    manager = TaskManager(include_path=sorted({str(path.parent) for path in files}) or None)
+    manager = TaskManager(
+        include_path=sorted({str(path.parent) for path in files}) or None,
+        include_defaults=len(files) < len(names),  # thousands of files, which take a while to read
+    )
     asked = [_name_in(Path(name)) if Path(name) in files else name for name in names]
     for name in asked:
         if not manager.match_tasks([name]):
@@ -82,7 +85,7 @@ def _figures(name: str, found: Mapping[str, Any], resamples: int) -> list[Figure
         metric, _, filter_name = key.partition(",")
         if not filter_name or metric.endswith("_stderr") or not isinstance(value, int | float):
             continue
-        better = "higher" if higher.get(metric, True) else "lower"
+        better: Better = "higher" if higher.get(metric, True) else "lower"
         called = metric if filter_name == "none" else f"{metric} ({filter_name})"
         samples = [one.get(metric) for one in found["samples"][name] if one["filter"] == filter_name]
         numbers = all(isinstance(one, int | float) for one in samples)

@@ -94,7 +94,9 @@ def distractor(text: str, random: Random) -> str:
     """A sentence at the end that names nobody, judges nothing and answers nothing."""
     if is_chinese(text):
         return text + random.choice(("此外没有什么要补充的。", "以上就是全部内容。"))
-    return text.rstrip() + random.choice((" There is nothing to add to this.", " That is all there is to say."))
+    return text.rstrip() + random.choice(
+        (" There is nothing to add to this.", " That is all there is to say.")
+    )
 
 
 def framed(text: str, random: Random) -> str:
@@ -126,7 +128,9 @@ PERTURBATIONS = (
 
 
 def _misspelt(word: str, random: Random) -> str:
-    place = random.randrange(1, len(word) - 1)  # first letters are hardly ever mistyped, and the last has no neighbour
+    place = random.randrange(
+        1, len(word) - 1
+    )  # first letters are hardly ever mistyped, and the last has no neighbour
     letter, rest = word[place], word[place + 1 :]
     near = _KEYS.get(letter.lower())
     changes = [rest[0] + letter + rest[1:], rest, letter + letter + rest]

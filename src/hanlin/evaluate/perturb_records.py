@@ -55,7 +55,9 @@ def perturbed(record: TaskRecord, how: Perturbation, random: Random) -> TaskReco
         case Matched() if within:
             return record.model_copy(update={"query": change(record.query)})
         case Dialogue() if within:
-            return record.model_copy(update={"messages": tuple(_turn(one, change) for one in record.messages)})
+            return record.model_copy(
+                update={"messages": tuple(_turn(one, change) for one in record.messages)}
+            )
     return record
 
 
@@ -142,9 +144,7 @@ def _question(record: Question, change: Change, how: Perturbation) -> Question:
         return record.model_copy(update={"question": question})
     answers, starts = record.answers or (), record.starts
     kept = [(start, start + len(answer)) for start, answer in zip(starts or (), answers, strict=False)]
-    moved = _changed(
-        record.context, [*kept, *_found(record.context, answers)], change, how.place == "within"
-    )
+    moved = _changed(record.context, [*kept, *_found(record.context, answers)], change, how.place == "within")
     now = None if starts is None else tuple(moved.place(start) for start in starts)
     return record.model_copy(update={"question": question, "context": moved.text, "starts": now})
 

@@ -59,6 +59,8 @@ def _converter(direction: str) -> Callable[[str], str]:
     try:
         from opencc import OpenCC
     except ImportError as error:
-        raise MissingExtra(Text("Turning simplified into traditional characters", "简繁转换"), "zh") from error
+        raise MissingExtra(
+            Text("Turning simplified into traditional characters", "简繁转换"), "zh"
+        ) from error
     convert: Callable[[str], str] = OpenCC(direction).convert
     return convert

@@ -12,13 +12,12 @@ from hanlin.base.language import Text
 from hanlin.evaluate.chart import Axis, Chart, Series, line_chart
 from hanlin.evaluate.figure_names import figure_name, span, written
 from hanlin.evaluate.figures import Figure
+from hanlin.evaluate.heat import heat_map
 from hanlin.evaluate.labels import Lang, measure_label
 from hanlin.evaluate.page import in_language, write_template
 from hanlin.evaluate.report import plain
-from hanlin.evaluate.task_results import Confusion, TaskExamination
+from hanlin.evaluate.task_results import TaskExamination
 
-MOST_CLASSES = 16
-"""Rows and columns of the confusion matrix; of more classes, those that are confused most."""
 MOST_WRONG = 40
 MOST_CHARACTERS = 700
 """Of one text of a wrong prediction."""
@@ -40,32 +39,6 @@ class Header:
     kind: Text
     title: str
     machine: str = ""
-
-
-@dataclass(frozen=True)
-class Cell:
-    """How often, and as a whole percentage of the row."""
-
-    count: int
-    percent: int
-    right: bool
-
-
-@dataclass(frozen=True)
-class HeatRow:
-    """A true class."""
-
-    label: str
-    cells: list[Cell]
-
-
-@dataclass(frozen=True)
-class Heat:
-    """The confusion matrix as it is drawn."""
-
-    labels: list[str]
-    rows: list[HeatRow]
-    left_out: Text | None
 
 
 def write_task_page(
@@ -95,7 +68,7 @@ def write_task_page(
         name_of=named.one,
         baselines=_baselines(x, lang),
         counted=counted(x),
-        heat=_heat(x.confusion),
+        heat=x.confusion and heat_map(x.confusion),
         reliability=_reliability(x, lang),
         reliability_lines=[in_language(text, lang) for text in _RELIABILITY],
         slices=_slices(x, lang),
@@ -173,34 +146,6 @@ def _baselines(x: TaskExamination, lang: Lang) -> list[tuple[str, Figure]]:
     return [(this, x.main), *rows] if rows else []
 
 
-def _heat(confusion: Confusion | None) -> Heat | None:
-    if confusion is None:
-        return None
-    counts, labels = confusion.counts, confusion.labels
-    mistaken = [sum(counts[k]) + sum(row[k] for row in counts) - 2 * counts[k][k] for k in range(len(labels))]
-    chosen = sorted(sorted(range(len(labels)), key=lambda k: -mistaken[k])[:MOST_CLASSES])
-    rows = [
-        HeatRow(
-            labels[true],
-            [
-                Cell(
-                    counts[true][said],
-                    round(80 * counts[true][said] / max(1, sum(counts[true]))),
-                    true == said,
-                )
-                for said in chosen
-            ],
-        )
-        for true in chosen
-    ]
-    missing = len(labels) - len(chosen)
-    left_out = Text(
-        f"Of {len(labels):,} classes the {MOST_CLASSES} that are confused most; all are in results.json.",
-        f"共 {len(labels):,} 类，这里只列混淆最多的 {MOST_CLASSES} 类；全部见 results.json。",
-    )
-    return Heat([labels[k] for k in chosen], rows, left_out if missing else None)
-
-
 _RELIABILITY = (
     Text("share of right ones", "正确率"),
     Text("equal to confidence", "与置信度相等"),
@@ -231,14 +176,14 @@ def _curves(rows: Sequence[Mapping[str, Any]], lang: Lang) -> list[tuple[str, Ch
     losses: list[str] = [name for name in ("loss", "valid_loss") if name in names]
     drawn = list[tuple[str, Chart, list[str]]]()
     panels = [losses, *([name] for name in others)]
-    for panel in panels:
+    for panel in filter(None, panels):
         titles = [_curve_name(name, lang) for name in panel]
         series = [
             Series(title, [(row["step"], float(row[name])) for row in rows if row.get(name) is not None])
             for title, name in zip(titles, panel, strict=True)
         ]
         chart = line_chart(series, in_language(Text("step", "步"), lang), titles[0])
-        if chart is not None:
+        if chart is not None and max(len(one.points) for one in series) > 1:
             drawn.append((titles[0], chart, titles))
     return drawn
 

@@ -15,6 +15,7 @@ from torch.utils.checkpoint import checkpoint
 
 from hanlin.batches.batch import IGNORE
 from hanlin.batches.prompted import PromptedBatch
+from hanlin.model.cache import KeyValueCache
 from hanlin.model.headed import Headed
 from hanlin.model.heads import OVER_VOCABULARY
 from hanlin.objective.cross_entropy import chunk_rows
@@ -47,14 +48,21 @@ class PromptChoice(Objective):
         right = float((scores_BK.argmax(1) == batch.labels_B).sum())
         return {"loss": (float(_loss(scores_BK, batch.labels_B)), count), "accuracy": (right, count)}
 
-    def scores(self, model: nn.Module, batch: PromptedBatch) -> Tensor:
-        """log P(word of class k | record b), in nats: (B, K), float32. Without training: zero-shot classification."""
+    def scores(self, model: nn.Module, batch: PromptedBatch, before: KeyValueCache | None = None) -> Tensor:
+        """log P(word of class k | record b), in nats: (B, K), float32. Without training: zero-shot classification.
+
+        before: one row, which is what every row of the batch goes on from (of a causal model); it stays as it is.
+        """
         model = headed(model, *OVER_VOCABULARY)
         documents_BRT, counted_BKM = batch.documents_BRT, batch.words_BKM != IGNORE
-        hidden_RTC = model.hidden(  # R of all records
-            batch.tokens_BRT.flatten(0, 1),
-            documents_BT=None if documents_BRT is None else documents_BRT.flatten(0, 1),
-        )
+        tokens_RT = batch.tokens_BRT.flatten(0, 1)  # R of all records
+        if before is not None:  # padding is on the right, where no token before it sees it
+            rows_R = torch.zeros(len(tokens_RT), dtype=torch.long, device=tokens_RT.device)
+            cache = before.chosen(rows_R).lengthened(before.capacity + tokens_RT.shape[1])
+            hidden_RTC = model.hidden(tokens_RT, cache=cache)
+        else:
+            documents_RT = None if documents_BRT is None else documents_BRT.flatten(0, 1)
+            hidden_RTC = model.hidden(tokens_RT, documents_BT=documents_RT)
         record_N, places = counted_BKM.nonzero()[:, 0], batch.tokens_BRT[0].numel()
         hidden_NC = hidden_RTC.flatten(0, 1)[record_N * places + batch.spots_BKM[counted_BKM]]
         log_p_N = _log_probabilities(model, hidden_NC, batch.words_BKM[counted_BKM])

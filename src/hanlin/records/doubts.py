@@ -22,8 +22,12 @@ from hanlin.records.loaded import Loaded
 
 _FOLDS = 5
 _MOST_RECORDS = 20_000
-_MOST_FEATURES = 50_000
+_MOST_PROBABILITIES = 200_000
+"""Records times classes: what the simple model costs."""
+_MOST_FEATURES = 20_000
 _MOST_CLASSES = 200
+_LEARNED = 0.4
+"""Of what the commonest class leaves wrong, the share that the model must have right for its doubts to count."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +82,7 @@ def find_doubts(loaded: Loaded[Labelled], seed: int = 0) -> Doubts:
                 f"在 {len(loaded):,} 条中的 {len(chosen):,} 条里查找可疑标签（单标签、随机抽取、类别至少 {_FOLDS} 条）。",
             )
         )
-    if accuracy < majority + 0.25 * (1 - majority):
+    if accuracy < majority + _LEARNED * (1 - majority):
         notes.append(
             Text(
                 f"A simple model is right {accuracy:.1%} of the time, the commonest class {majority:.1%}: too close to doubt labels by.",
@@ -128,8 +132,10 @@ def _usable(loaded: Loaded[Labelled], seed: int) -> list[int]:
     single = [number for number, one in enumerate(loaded.records) if one.labels and len(one.labels) == 1]
     counts = Counter((loaded.records[number].labels or ("",))[0] for number in single)
     kept = [number for number in single if counts[(loaded.records[number].labels or ("",))[0]] >= _FOLDS]
-    if len(kept) > _MOST_RECORDS:
-        kept = sorted(np.random.default_rng(seed).choice(kept, _MOST_RECORDS, replace=False).tolist())
+    classes = sum(count >= _FOLDS for count in counts.values())
+    most = min(_MOST_RECORDS, max(_MOST_PROBABILITIES // max(classes, 1), _FOLDS * classes))
+    if len(kept) > most:
+        kept = sorted(np.random.default_rng(seed).choice(kept, most, replace=False).tolist())
     return kept
 
 
@@ -149,7 +155,7 @@ def _out_of_fold(
     ).fit_transform(texts)
     probabilities_NK = np.zeros((len(records), K))
     for learned, told in StratifiedKFold(_FOLDS, shuffle=True, random_state=seed).split(X, given_N):
-        model = LogisticRegression(C=5.0, max_iter=200).fit(X[learned], given_N[learned])
+        model = LogisticRegression(C=5.0, max_iter=100).fit(X[learned], given_N[learned])
         probabilities_NK[np.ix_(told, model.classes_)] = model.predict_proba(X[told])
     return probabilities_NK
 

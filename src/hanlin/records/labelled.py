@@ -1,23 +1,20 @@
 """Rows as texts, or pairs of texts, with classes or with a number."""
 
-import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from hanlin.base.errors import DataError
 from hanlin.base.language import Text
 from hanlin.base.records import Labelled, Scored
 from hanlin.records import names
 from hanlin.records.columns import Columns, plain_name
+from hanlin.records.label_kinds import check_kinds, marks_of_no_label
 from hanlin.records.loaded import Row
 from hanlin.records.table import Table
 from hanlin.records.values import BadRow, is_empty, is_number, label_of, list_of, number_of, text_of
 
 _SEPARATORS = ("|", ";", "；", ",", "，", "、")
 _NO_LABEL = Text("has no label ('-' or -1) and is left out", "没有标签（“-”或 -1），不取")
-_MOST_UNLABELLED = 0.02
-_WHOLE_TEXT = re.compile(r"[+-]?\d+\.0+")
 
 
 def labelled(table: Table, columns: Columns, answers: bool) -> Callable[[Row], Labelled | None]:
@@ -28,7 +25,7 @@ def labelled(table: Table, columns: Columns, answers: bool) -> Callable[[Row], L
     label = _label_column(table, columns, answers)
     text, pair = _text_columns(table, columns)
     cells = [row.values.get(label) for row in table.rows] if label else []
-    _check_kinds(table, label, cells)
+    check_kinds(table, label, cells)
     several = any(isinstance(cell, list) for cell in cells)
     separator = None if several or not label else _separator(label, cells)
     if separator:
@@ -38,7 +35,7 @@ def labelled(table: Table, columns: Columns, answers: bool) -> Callable[[Row], L
                 f"{table.where}：“{label}”含多个标签，以“{separator}”分隔。",
             )
         )
-    unlabelled = _marks_of_no_label(table, label, cells)
+    unlabelled = marks_of_no_label(table, label, cells)
 
     def read(row: Row) -> Labelled | None:
         value = row.values.get(label) if label else None
@@ -156,69 +153,6 @@ def _longest_columns(table: Table, columns: Columns) -> tuple[str, str | None]:
     return columns.take("text", first), columns.take("pair", second)
 
 
-def _check_kinds(table: Table, label: str | None, cells: Sequence[Any]) -> None:
-    """Numbers and the texts of numbers are one and are counted; numbers beside words are an error.
-
-    In files where everything is text (CSV) numbers beside words are said, as a class may well be called `2024`.
-    """
-    if label is None:
-        return
-    flat = [
-        (item, row.place)
-        for row, cell in zip(table.rows, cells, strict=True)
-        for item in list_of(cell)
-        if not is_empty(item)
-    ]
-    numbers = [(item, place) for item, place in flat if isinstance(item, int | float)]
-    words = [(item, place) for item, place in flat if not isinstance(item, int | float) and item != "-"]
-    if numbers and words:
-        plain = [one for one in words if not is_number(one[0])]
-        if plain or any(isinstance(item, bool) for item, _ in numbers):
-            raise _mixed(label, numbers[0], (plain or words)[0])
-        for _, place in words:
-            table.count(
-                Text(
-                    f"'{label}' is a number written as text; taken as that number",
-                    f"“{label}”是写成文本的数字，按数字处理",
-                ),
-                place,
-            )
-        return
-    written = [one for one in words if is_number(one[0])]
-    if written and len(written) < len(words):
-        other = next(one for one in words if not is_number(one[0]))
-        table.notes.append(
-            Text(
-                f"'{label}' holds numbers ({written[0][0]!r} at {written[0][1]}) and words ({other[0]!r} at {other[1]}): "
-                "if these are two ways to write the same classes, write them one way.",
-                f"“{label}”中既有数字（{written[0][1]} 处的 {written[0][0]!r}）又有文字（{other[1]} 处的 {other[0]!r}）："
-                "若是同一类别的两种写法，请统一。",
-            )
-        )
-    for item, place in words:
-        if _WHOLE_TEXT.fullmatch(str(item).strip()):
-            table.count(
-                Text(
-                    f"'{label}' is a whole number with a point; taken without it",
-                    f"“{label}”是带小数点的整数，去掉小数点",
-                ),
-                place,
-            )
-
-
-def _mixed(label: str, number: tuple[Any, str], word: tuple[Any, str]) -> DataError:
-    return DataError(
-        Text(
-            f"'{label}' holds {number[0]!r} ({type(number[0]).__name__}) at {number[1]} and {word[0]!r} (text) at {word[1]}.",
-            f"“{label}”在 {number[1]} 处是 {number[0]!r}（{type(number[0]).__name__}），在 {word[1]} 处是 {word[0]!r}（文本）。",
-        ),
-        Text(
-            "Name all classes by numbers or all by words.",
-            "请统一用数字或统一用文字表示类别。",
-        ),
-    )
-
-
 def _separator(label: str, cells: Sequence[Any]) -> str | None:
     """What stands between several labels in one text: of a column named in the plural, the most frequent separator;
     else one whose every piece also stands alone."""
@@ -240,24 +174,6 @@ def _split(value: Any, separator: str | None) -> list[Any]:
     if separator and isinstance(value, str):
         return [piece.strip() for piece in value.split(separator)]
     return list_of(value) if isinstance(value, list) else [value]
-
-
-def _marks_of_no_label(table: Table, label: str | None, cells: Sequence[Any]) -> frozenset[str]:
-    """`-` as in SNLI (arXiv 1508.05326), and -1 beside 0, 1, ... if all or hardly any rows have it; else it is a class."""
-    counts = Counter(label_of(cell) for cell in cells if not is_empty(cell) and not isinstance(cell, list))
-    marks = {"-"} if counts["-"] else set()
-    share = counts["-1"] / max(len(cells), 1)
-    whole = all(name == "-1" or name.isdecimal() for name in counts)
-    if counts["-1"] and whole and (share <= _MOST_UNLABELLED or share == 1):
-        marks.add("-1")
-    elif counts["-1"]:
-        table.notes.append(
-            Text(
-                f"{table.where}: -1 in '{label}' is taken as a class ({counts['-1']} rows).",
-                f"{table.where}：“{label}”中的 -1 按类别处理（{counts['-1']} 行）。",
-            )
-        )
-    return frozenset(marks)
 
 
 def _no_answer(column: str | None) -> BadRow:

@@ -32,12 +32,13 @@ def matched(table: Table, columns: Columns, answers: bool) -> Callable[[Row], Ma
     """A reader of rows as `Matched`.
 
     Rows hold a query with lists (query, positive, negatives), or a pair with a label of 0 or 1; rows of the latter kind
-    with the same query become one record, of the first of them, with the pairs labelled 0 for hard negatives.
+    with the same query become one record, of the first of them, with the pairs labelled 0 for hard negatives, unless no
+    answers are needed.
     """
     query, found = _columns(columns, answers)
     negatives = columns.find("hard_negatives", names.NEGATIVES)
     label = columns.find("label", ("label", "score", "relevance", "is_duplicate", "标签", "相关性"))
-    if label is None or negatives is not None:
+    if label is None or negatives is not None or not answers:
         return lambda row: Matched(
             query=text_of(row.values.get(query), query),
             found=_texts(row, found, answers),

@@ -15,7 +15,7 @@ from hanlin.base.records import Extracted, Labelled, Question, Scored, TaggedWor
 from hanlin.corpus.config import DeduplicateConfig
 from hanlin.corpus.duplicates import NearCopies, jaccard, shingles
 from hanlin.records.loaded import Loaded
-from hanlin.records.sides import plain_inputs, plain_text
+from hanlin.records.sides import plain_text
 
 NEAR = DeduplicateConfig(exact="keep", near="keep", threshold=0.7, shingle=3)
 """Near copies are alike in 7 of 10 sequences of three words or characters: one word of twenty may differ."""
@@ -138,7 +138,7 @@ def find_overlaps(sides: Mapping[str, Loaded], near: bool = True) -> Overlaps:  
     entries = [(name, number) for name, loaded in sides.items() for number in range(len(loaded))]
     groups: dict[str, list[_Entry]] = defaultdict(list)
     for name, number in entries:
-        groups[plain_inputs(sides[name].records[number])].append((name, number))
+        groups["\x1f".join(_texts(sides[name].records[number]))].append((name, number))
     for key, group in groups.items():
         _add_group(tally, "copies", group, key)
     _add_swapped(tally, groups)
@@ -160,6 +160,17 @@ def find_overlaps(sides: Mapping[str, Loaded], near: bool = True) -> Overlaps:  
         tuple(contradicting[:_EXAMPLES]),
         notes,
     )
+
+
+def _texts(record: TaskRecord) -> list[str]:
+    """What the record gives, as `plain_text`; the choices of a question are a text of their own."""
+    choices = sorted(map(plain_text, record.choices)) if isinstance(record, Question) else []
+    return [*map(plain_text, record.inputs), *([" | ".join(choices)] if choices else [])]
+
+
+def _is_marked(record: TaskRecord) -> bool:
+    """Whether two spans are given and their relation asked for, so that one text has many answers."""
+    return isinstance(record, Extracted) and {span.kind for span in record.spans or ()} == {"e1", "e2"}
 
 
 def _add_group(tally: _Tally, kind: str, group: list[_Entry], text: str) -> None:
@@ -185,8 +196,8 @@ def _add_shared_texts(tally: _Tally, sides: Mapping[str, Loaded]) -> None:  # ty
     groups: dict[str, list[_Entry]] = defaultdict(list)
     for name, loaded in sides.items():
         for number, record in enumerate(loaded.records):
-            if len(record.inputs) > 1:
-                for text in {plain_text(one) for one in record.inputs}:
+            if len(texts := _texts(record)) > 1:
+                for text in set(texts):
                     groups[text].append((name, number))
     for text, group in groups.items():
         _add_group(tally, "texts", group, text)
@@ -226,7 +237,7 @@ def _contradictions(sides: Mapping[str, Loaded], groups: Mapping[str, list[_Entr
         seen: dict[str, _Entry] = {}
         for entry in group if len(group) > 1 else ():
             record: TaskRecord = sides[entry[0]].records[entry[1]]
-            if isinstance(record, _JUDGED) and record.answer is not None:
+            if isinstance(record, _JUDGED) and record.answer is not None and not _is_marked(record):
                 seen.setdefault(plain_text(record.answer), entry)
         if len(seen) > 1:
             first, second = list(seen.values())[:2]

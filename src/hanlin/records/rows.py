@@ -118,10 +118,15 @@ def _aligned(files: Sequence[Path], formats: Sequence[FormatName]) -> list[tuple
         return None
     groups: dict[Path, list[Path]] = {}
     for file in files:
-        groups.setdefault(file.with_suffix("") if file.suffix != ".gz" else file, []).append(file)
+        groups.setdefault(_unpacked(file).with_suffix(""), []).append(file)
     if all(len(group) == 2 for group in groups.values()):
         return [tuple(group) for group in groups.values()]
-    return [tuple(files)] if len(files) == 2 and not any(file.suffix == ".txt" for file in files) else None
+    lone = len(files) == 2 and not any(_unpacked(file).suffix == ".txt" for file in files)
+    return [tuple(files)] if lone else None
+
+
+def _unpacked(file: Path) -> Path:
+    return file.with_suffix("") if file.suffix.lower() in (".gz", ".zst") else file
 
 
 def _side_by_side(files: Sequence[Path]) -> Table:
@@ -145,9 +150,9 @@ def _side_by_side(files: Sequence[Path]) -> Table:
                 "两个文件的第 n 行须相互对应；没有译文的行请留空行。",
             ),
         )
-    names = [file.suffix.removeprefix(".") for file in files]
+    names = [_unpacked(file).suffix.removeprefix(".") for file in files]
     if len(set(names)) < len(names) or not all(names):
-        names = [file.stem for file in files]
+        names = [_unpacked(file).stem for file in files]
     rows = [
         Row(f"{path_text(files[0])}:{number}", dict(zip(names, cells, strict=True)))
         for number, cells in enumerate(zip(*lines, strict=True), 1)

@@ -29,6 +29,7 @@ _SIDES: dict[str, Split] = {
     "val": "valid",
     "test": "test",
 }
+_CHINESE_SIDES: dict[str, Split] = {"训练": "train", "验证": "valid", "开发": "valid", "测试": "test"}
 _SHOWN = 5
 
 
@@ -71,7 +72,9 @@ def load_sides(schema: type[RecordT], config: DataConfig) -> dict[Split, Loaded[
 def side_in_name(name: str) -> Split | None:
     """The side that the name of a file says: `dev.tsv`, `weiboNER_2nd_conll.train`."""
     found = _SIDE_IN_NAME.search(name)
-    return _SIDES[found[1].lower()] if found else None
+    if found:
+        return _SIDES[found[1].lower()]
+    return next((side for word, side in _CHINESE_SIDES.items() if word in name), None)
 
 
 def _divided_by_names(config: DataConfig) -> tuple[DataConfig, list[Text]]:

@@ -5,7 +5,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
-from typing import cast
 
 from hanlin.base.errors import DataError, MissingExtra
 from hanlin.base.language import Text
@@ -98,9 +97,13 @@ def stream_records(
             yield None, item
             continue
         try:
-            yield item, cast(TaskRecord, read(item))
+            yield item, read(item) or _nothing(item)
         except BadRow as bad:
             yield item, Problem(item.place, bad.reason, bad.mend)
+
+
+def _nothing(row: Row) -> Problem:
+    return Problem(row.place, Text("it holds no record", "其中没有记录"), Text("Leave it out.", "请略去它。"))
 
 
 def _until_filled(lines: Iterable[str]) -> Iterator[str]:

@@ -5,42 +5,20 @@ import math
 import time
 from collections.abc import Callable, Coroutine, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from types import UnionType
+from typing import Any, get_args, get_origin
 
 from fastapi import APIRouter
 from pydantic import ConfigDict, Field, create_model
 
 from hanlin.base.errors import HanlinError
 from hanlin.base.language import Text
-from hanlin.base.records import (
-    Dialogue,
-    Extracted,
-    Labelled,
-    Matched,
-    Question,
-    Scored,
-    TaggedWords,
-    TaskRecord,
-    Written,
-)
 from hanlin.serve.config import ServeConfig
 from hanlin.serve.metrics import Metrics
 from hanlin.serve.problems import ApiProblem, from_hanlin, overloaded, stopping, timed_out
 from hanlin.serve.replies import ErrorReply, Reply, TaskCard, TaskList
 from hanlin.serve.requests import Body
-from hanlin.tasks.model import TaskModel
-
-GIVEN: Mapping[type[TaskRecord], tuple[str, ...]] = {
-    Labelled: ("text", "pair"),
-    Scored: ("text", "pair"),
-    TaggedWords: ("words",),
-    Extracted: ("text",),
-    Question: ("question", "context", "choices"),
-    Written: ("source", "control"),
-    Matched: ("query", "found"),
-    Dialogue: ("messages",),
-}
-"""Of each kind of record the fields that a request gives; the others hold answers."""
+from hanlin.tasks.model import USES, TaskModel
 
 
 class TaskWorker:
@@ -134,13 +112,12 @@ def task_routes(tasks: Mapping[str, TaskModel], config: ServeConfig, worker: Tas
 
 def body_of(name: str, task: TaskModel, config: ServeConfig) -> type[Body]:
     """The schema of what is asked: `inputs`, whose fields are those of the task's record without its answers."""
-    record = task.task.record
-    fields: dict[str, Any] = {
-        key: (record.model_fields[key].annotation, record.model_fields[key]) for key in GIVEN[record]
-    }
+    use, known = USES[task.kind], task.task.record.model_fields
+    fields: dict[str, Any] = {name: (_without_none(known[name].annotation), ...) for name in use.needed}
+    fields |= {name: (known[name].annotation, known[name]) for name in use.further}
     # Not strict, as other bodies are: JSON has no tuples, which records are made of.
     given = create_model(f"Input_{name}", __config__=ConfigDict(extra="forbid", frozen=True), **fields)
-    inputs = (list[given], Field(min_length=1, max_length=config.max_inputs))  # type: ignore[valid-type]
+    inputs = (list[given], Field(min_length=1, max_length=config.max_inputs))
     return create_model(f"Body_{name}", __base__=Body, inputs=inputs)
 
 
@@ -150,6 +127,12 @@ def reply_of(name: str, task: TaskModel) -> type[Reply]:
     return create_model(
         f"Reply_{name}", __base__=Reply, task=(str, name), kind=(str, task.kind), predictions=(said, ...)
     )
+
+
+def _without_none(annotation: Any) -> Any:
+    """The type of a field that must be given."""
+    kinds = [kind for kind in get_args(annotation) if kind is not type(None)]
+    return kinds[0] if get_origin(annotation) is UnionType and len(kinds) == 1 else annotation
 
 
 def _route(

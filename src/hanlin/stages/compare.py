@@ -188,8 +188,8 @@ def _disagreement(first: Examined, model: Examined, number: int, gap: float) -> 
 def _other_task(first: Examined, other: Examined) -> DataError:
     kinds = getattr(first.task, "kind"), getattr(other.task, "kind")  # noqa: B009
     return DataError(
-        Text(f"{first.name} ({kinds[0]}) and {other.name} ({kinds[1]}) do not do the same task: no figure is common to both.",
-             f"{first.name}（{kinds[0]}）与 {other.name}（{kinds[1]}）任务不同，没有共同的指标。"),
+        Text(f"{first.name} ({kinds[0]}) and {other.name} ({kinds[1]}) do not do the same task.",
+             f"{first.name}（{kinds[0]}）与 {other.name}（{kinds[1]}）任务不同。"),
         Text("Compare models of one task.", "请比较同一任务的模型。"),
     )  # fmt: skip
 

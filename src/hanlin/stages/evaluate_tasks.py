@@ -33,7 +33,9 @@ from hanlin.stages.task_recipe import (
 )
 from hanlin.tasks.examination import examine_task, prediction_lines, with_answers
 from hanlin.tasks.folder import find_task, load_task, task_name
+from hanlin.tasks.match import Match
 from hanlin.tasks.opened import Opened
+from hanlin.tasks.rerank import Rerank
 from hanlin.tasks.retrieval import examine_search
 from hanlin.tasks.shots import PromptStudy, study_prompts
 from hanlin.tasks.shots_page import study_lines, write_study_page
@@ -127,6 +129,7 @@ class _Run:
         collection = collection_of(recipe)
         if collection is not None:
             task, opened = opened_for(self.model, recipe.task, None, manner.device)
+            assert isinstance(task, Match | Rerank)
             title = str(Text("search", "检索"))
             found = examine_search(
                 task, opened, some_queries(collection, manner.limit), resamples=manner.resamples, title=title

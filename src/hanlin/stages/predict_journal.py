@@ -16,6 +16,7 @@ class Journal:
 
     def __init__(self, path: Path, identity: dict[str, Any]) -> None:
         self.path, self.identity = path, identity
+        self.rows = 0
 
     def begin(self, chunk: int) -> int:
         """Begin it, or cut it behind its last whole chunk; how many rows it then has.
@@ -27,21 +28,24 @@ class Journal:
             return self._fresh()
         with open(self.path, "rb") as file:
             first = file.readline()
-            rows, ends = 0, [file.tell()]
+            lines, ends = 0, [file.tell()]
             while file.readline().endswith(b"\n"):
-                rows += 1
-                if rows % chunk == 0:
+                lines += 1
+                if lines % chunk == 0:
                     ends.append(file.tell())
         if len(ends) == 1:
             return self._fresh()  # nothing is lost: whatever was asked before
+        self.rows = (len(ends) - 1) * chunk
         self._check(first)
         with open(self.path, "r+b") as file:
             file.truncate(ends[-1])
-        return (len(ends) - 1) * chunk
+        return self.rows
 
     def append(self, said: Iterable[dict[str, Any]]) -> None:
         """Add one value a row."""
-        self._write("a", [json.dumps(one, ensure_ascii=False) for one in said])
+        lines = [json.dumps(one, ensure_ascii=False) for one in said]
+        self._write("a", lines)
+        self.rows += len(lines)
 
     def read(self) -> Iterator[dict[str, Any]]:
         """What was said of each row, in order."""

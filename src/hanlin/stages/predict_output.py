@@ -38,6 +38,8 @@ def new_columns(task: AnyRecordTask, said: dict[str, Any], probabilities: bool) 
     Of one label, not several, the column is `predicted_label`; `probabilities` are one column a label, named
     `predicted_probability_LABEL`, or a list. What was cut is counted, and no column.
     """
+    if "ranked" in said:  # of a search: how well the row's own texts fit, or the vector where it has none
+        said = {name: said.get(name) for name in (("scores",) if said["scores"] else ("vector",))}
     columns = dict[str, Any]()
     for name, value in said.items():
         if name == "cut" or (name == "probabilities" and not probabilities):

@@ -39,24 +39,8 @@ def baselines(
     """
     if not isinstance(task, Classify | Regress):
         return ()
-    targets = _targets(task, train.records)
-    learners: dict[Text, Callable[[], Said]] = {}
-    if isinstance(task, Regress):
-        learners[Text("mean", "平均值")] = lambda: _constant(targets, len(test))
-        learners[Text("TF-IDF + ridge regression", "TF-IDF + 岭回归")] = lambda: _ridge(
-            targets, train.records, test.records
-        )
-    else:
-        learners[Text("most frequent class", "最常见类别")] = lambda: _constant(targets, len(test))
-        learners[Text("TF-IDF + logistic regression", "TF-IDF + 逻辑回归")] = lambda: _logistic(
-            targets, train.records, test.records, task.multi_label
-        )
-        if len(task.labels) > 1 and not any(record.pair for record in train.records):
-            learners[Text("text-CNN", "text-CNN")] = lambda: text_cnn(
-                targets, train.records, test.records, task.multi_label, seed
-            )
     found = list[Baseline]()
-    for name, learn in learners.items():
+    for name, learn in _learners(task, train.records, test.records, seed).items():
         start = time.perf_counter()
         try:
             said, parameters = learn()
@@ -66,15 +50,30 @@ def baselines(
             continue
         seconds = time.perf_counter() - start
         measures = task.measures(test.records, _predictions(task, said))
-        found.append(
-            Baseline(
-                name=str(name),
-                figures=tuple(figures(measures, resamples, seed)),
-                seconds=seconds,
-                parameters=parameters,
-            )
-        )
+        told = tuple(figures(measures, resamples, seed))
+        found.append(Baseline(name=str(name), figures=told, seconds=seconds, parameters=parameters))
     return tuple(found)
+
+
+def _learners(
+    task: Classify | Regress, train: Sequence[Any], test: Sequence[Any], seed: int
+) -> dict[Text, Callable[[], Said]]:
+    targets = _targets(task, train)
+    if isinstance(task, Regress):
+        return {
+            Text("mean", "平均值"): lambda: _constant(targets, len(test)),
+            Text("TF-IDF + ridge regression", "TF-IDF + 岭回归"): lambda: _ridge(targets, train, test),
+        }
+    several = task.multi_label
+    learners: dict[Text, Callable[[], Said]] = {
+        Text("most frequent class", "最常见类别"): lambda: _constant(targets, len(test)),
+        Text("TF-IDF + logistic regression", "TF-IDF + 逻辑回归"): lambda: _logistic(
+            targets, train, test, several
+        ),
+    }
+    if len(task.labels) > 1 and not any(record.pair for record in train):
+        learners[Text("text-CNN", "text-CNN")] = lambda: text_cnn(targets, train, test, several, seed)
+    return learners
 
 
 def _predictions(task: Classify | Regress, said: Floats) -> list[Any]:

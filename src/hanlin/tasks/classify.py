@@ -89,7 +89,9 @@ class Classify(Task[Labelled, Classified]):
 
     @model_validator(mode="after")
     def _does_something(self) -> Self:
-        """A setting that would do nothing is an error."""
+        """A setting that would do nothing is an error, and so is a label that is named twice."""
+        if len(set(self.labels)) < len(self.labels):
+            raise ValueError(f"labels names one twice: {', '.join(self.labels)}")
         of_heads = self.multi_label or self.balanced or self.label_smoothing > 0 or self.too_long == "windows"
         if of_heads and not self.is_by_head:
             raise ValueError(

@@ -9,6 +9,7 @@ from hanlin.tasks.chat import Chat
 from hanlin.tasks.choice import Choice
 from hanlin.tasks.classify import Classify
 from hanlin.tasks.extract import Extract
+from hanlin.tasks.extract_json import ExtractJson
 from hanlin.tasks.match import Match
 from hanlin.tasks.regress import Regress
 from hanlin.tasks.relate import Relate
@@ -18,7 +19,19 @@ from hanlin.tasks.tag import Tag
 from hanlin.tasks.write import Write
 
 AnyTask = Annotated[
-    Classify | Regress | Match | Rerank | Write | Reply | Chat | Choice | Tag | Extract | Relate | Answer,
+    Classify
+    | Regress
+    | Match
+    | Rerank
+    | Write
+    | Reply
+    | Chat
+    | Choice
+    | Tag
+    | Extract
+    | ExtractJson
+    | Relate
+    | Answer,
     Field(discriminator="kind"),
 ]
 """Any task, told apart by its kind."""

@@ -4,7 +4,7 @@ N texts, C width.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any, NamedTuple
 
 import numpy as np
 from pydantic import ValidationError
@@ -19,6 +19,7 @@ from hanlin.base.records import (
     Question,
     Record,
     Scored,
+    Span,
     TaggedWords,
     TaskRecord,
     Turn,
@@ -28,26 +29,36 @@ from hanlin.generate.embedding import Vectors
 from hanlin.tasks.opened import Opened
 from hanlin.tasks.task import AnyRecordTask
 
-VERBS: dict[str, tuple[str, ...]] = {
-    "classify": ("classify",),
-    "pair": ("classify",),
-    "regress": ("score",),
-    "tag": ("tag",),
-    "extract": ("extract",),
-    "answer": ("answer",),
-    "reply": ("answer",),
-    "choice": ("choose",),
-    "translate": ("translate",),
-    "summarize": ("summarize",),
-    "rewrite": ("rewrite",),
-    "chat": ("chat",),
-    "match": ("embed", "score", "rank"),
-    "rerank": ("score", "rank"),
+
+class Use(NamedTuple):
+    """How a kind of task is asked: the methods of `TaskModel` that fit (`predict` fits all); the fields of its record that a
+    question must have, and those that it may have. What remains is the answer."""
+
+    verbs: tuple[str, ...]
+    needed: tuple[str, ...]
+    further: tuple[str, ...] = ()
+
+
+USES: dict[str, Use] = {
+    "classify": Use(("classify",), ("text",), ("pair",)),
+    "pair": Use(("classify",), ("text", "pair")),
+    "regress": Use(("score",), ("text",), ("pair",)),
+    "tag": Use(("tag",), ("words",)),
+    "extract": Use(("extract",), ("text",)),
+    "relate": Use(("relate",), ("text", "spans")),
+    "answer": Use(("answer",), ("question", "context")),
+    "reply": Use(("answer",), ("question",), ("context",)),
+    "choice": Use(("choose",), ("question", "choices"), ("context",)),
+    "translate": Use(("translate",), ("source",), ("control",)),
+    "summarize": Use(("summarize",), ("source",), ("control",)),
+    "rewrite": Use(("rewrite",), ("source",), ("control",)),
+    "chat": Use(("chat",), ("messages",)),
+    "match": Use(("embed", "score", "rank"), ("query",), ("found",)),
+    "rerank": Use(("score", "rank"), ("query", "found")),
 }
-"""The methods of `TaskModel` that fit each kind of task; `predict` fits all."""
+"""Of each kind of task."""
 
 Pair = tuple[str, str]
-T = TypeVar("T")
 
 
 class RankedText(Record):
@@ -78,12 +89,12 @@ class TaskModel:
         read = [self._read(number, record) for number, record in enumerate(records, 1)]
         return self.task.predict(self.opened, read, title) if read else []
 
-    def is_long(self, record: TaskRecord) -> bool:
-        """Whether the texts of a record are longer than what the model reads at once: they are then cut, or read in parts."""
-        tokenizer = self.opened.tokenizer
-        frame = len(tokenizer.encode_single("").ids)
-        tokens = frame + sum(len(tokenizer.encode(text)) for text in record.inputs)
-        return tokens > self.opened.window(self.task.max_tokens)
+    def objection(self, record: TaskRecord) -> Text | None:
+        """Why a record cannot be predicted, as what follows its name; None: it can."""
+        if not is_filled(record):
+            return Text("has an empty text", "有空白文本")
+        missing = next((name for name in USES[self.kind].needed if not has(record, name)), None)
+        return None if missing is None else Text(f"has no {missing}", f"缺少 {missing}")
 
     def classify(self, texts: str | Pair | Sequence[str | Pair]) -> Any:
         """The class, or classes, of a text or of a pair of texts, `(text, pair)`."""
@@ -111,6 +122,11 @@ class TaskModel:
     def extract(self, texts: str | Sequence[str]) -> Any:
         """The spans and relations of a text."""
         return self._of_each("extract", texts, str, lambda one: Extracted(text=one))
+
+    def relate(self, text: str, spans: Sequence[Span]) -> Any:
+        """The relations between spans of a text."""
+        self._check("relate")
+        return self._one(Extracted(text=text, spans=tuple(spans)))
 
     def answer(self, question: str, context: str | None = None) -> Any:
         """The answer to a question about a context, or to a question alone where the model was taught so."""
@@ -151,7 +167,7 @@ class TaskModel:
         self._check("rank")
         if not texts:
             return []
-        scores = self._one(_candidates(query, texts)).scores
+        scores = self._one(Matched(query=query, found=tuple(texts))).scores
         order = sorted(range(len(texts)), key=lambda number: -scores[number])
         return [RankedText(text=texts[number], number=number, score=scores[number]) for number in order]
 
@@ -169,7 +185,7 @@ class TaskModel:
         return self.predict([record])[0]
 
     def _check(self, verb: str) -> None:
-        fitting = VERBS[self.kind]
+        fitting = USES[self.kind].verbs
         if verb not in fitting:
             raise RequestError(
                 Text(f"{self.name} does not {verb}: its task is {self.kind}.", f"{self.name} 不能 {verb}：它的任务是 {self.kind}。"),
@@ -189,9 +205,24 @@ class TaskModel:
         if not isinstance(record, self.task.record):
             raise _wrong(number, Text(f"is a {type(record).__name__}; this task reads {self.task.record.__name__}",
                                       f"是 {type(record).__name__}，而此任务读取 {self.task.record.__name__}"))  # fmt: skip
-        if not is_filled(record):
-            raise _wrong(number, Text("has an empty text", "有空白文本"))
-        return record
+        objection = self.objection(record)
+        if objection is not None:
+            raise _wrong(number, objection)
+        return alone(record)
+
+
+def has(record: TaskRecord, name: str) -> bool:
+    """Whether a field of a record says something."""
+    if isinstance(record, Matched) and name == "found":
+        return bool(record.found or record.hard_negatives)
+    return getattr(record, name) not in (None, (), "")
+
+
+def alone(record: TaskRecord) -> TaskRecord:
+    """A record whose prediction hangs on no other record: of texts that are to be found, others' would be added to choose from."""
+    if isinstance(record, Matched):
+        return Matched(query=record.query, hard_negatives=(*record.found, *record.hard_negatives))
+    return record
 
 
 def is_filled(record: TaskRecord) -> bool:
@@ -214,12 +245,7 @@ def _text_or_pair(one: str | Pair) -> dict[str, Any]:
 
 
 def _compared(pair: Pair) -> Matched:
-    return _candidates(pair[0], [pair[1]])
-
-
-def _candidates(query: str, texts: Sequence[str]) -> Matched:
-    """As texts not to be found: to those that are to be found, other records' would be added to choose from."""
-    return Matched(query=query, hard_negatives=tuple(texts))
+    return Matched(query=pair[0], found=(pair[1],))
 
 
 def _wrong(number: int, reason: Text) -> RequestError:

@@ -11,7 +11,7 @@ from itertools import chain, zip_longest
 from typing import Any
 
 import numpy as np
-from torch import log_softmax, logsumexp, stack
+from torch import inference_mode, log_softmax, logsumexp, stack, tensor
 
 from hanlin.base.errors import ConfigError
 from hanlin.base.language import Text
@@ -23,6 +23,7 @@ from hanlin.batches.prompted import PromptedTexts
 from hanlin.batches.template import GAP, Template, WordPrompt, filled_text
 from hanlin.evaluate.measure import Ids
 from hanlin.evaluate.words import script_of
+from hanlin.model.cache import KeyValueCache
 from hanlin.model.headed import Headed
 from hanlin.model.heads import OVER_VOCABULARY
 from hanlin.objective.prompt import PromptChoice
@@ -81,8 +82,11 @@ class WordsForm:
         free = [_without_content(text, records[:1]) for text in CONTENT_FREE] if self.calibrate else []
         asked = [*records, *chain.from_iterable(free)]
         examples = self.examples(opened, asked, np.full(len(asked), IGNORE, np.int64), None)
-        objective, model = PromptChoice(), opened.model
-        said = passed(opened, examples, lambda batch: objective.scores(model, batch), title)
+        objective, model = PromptChoice(), opened.headed
+        before, rest = None, examples
+        if model.config.assembly == "decoder" and examples.shared:
+            before, rest = _read(opened, examples.shared), examples.after(len(examples.shared))
+        said = passed(opened, rest, lambda batch: objective.scores(model, batch, before), title)
         scores_NK = stack(said).double()
         if self.calibrate:
             prior_FK = log_softmax(scores_NK[len(records) :], 1)
@@ -112,7 +116,7 @@ def draw_shots(
     records: Sequence[Labelled], labels: Sequence[str], shots: int, seed: int
 ) -> tuple[Labelled, ...]:
     """Records to show, by turns of each label, in random order; of each label, only from the shorter half of its records,
-    for what is shown is read again with every record."""
+    which leaves each prompt more room for its own."""
     draw = random.Random(seed)
     by_label: dict[str, list[Labelled]] = defaultdict(list)
     for record in sorted(records, key=lambda one: sum(map(len, one.inputs))):
@@ -176,6 +180,16 @@ def check_slots(slots: Sequence[str], records: Sequence[Labelled]) -> None:
                  f"模板的槽位为 {asked}；记录有 {there}。"),
             Text(f"Write {there} into task.template.", f"请在 task.template 中写上 {there}。"),
         )  # fmt: skip
+
+
+@inference_mode()
+def _read(opened: Opened, ids: list[int]) -> KeyValueCache:
+    """What a decoder keeps of a text that it has read: one row."""
+    compute = opened.compute
+    cache = KeyValueCache(opened.headed.config, 1, len(ids), compute.device, compute.precision)
+    with compute.autocast():
+        opened.headed.hidden(tensor([ids], device=compute.device), cache=cache)
+    return cache
 
 
 def _fields(record: Labelled) -> dict[str, str]:

@@ -186,6 +186,18 @@ def test_aligned_files_go_line_by_line_and_must_be_as_long(tmp_path: Path) -> No
         load_records(Written, [english, german], DataConfig())
 
 
+def test_aligned_files_may_be_compressed_and_named_before_their_ending(tmp_path: Path) -> None:
+    one = written(tmp_path / "train.en.gz", gzip.compress(b"Hello.\n"))
+    two = written(tmp_path / "train.zh.gz", gzip.compress("你好。\n".encode()))
+    assert load_records(Written, [one, two], DataConfig()).columns == {"source": "en", "target": "zh"}
+    three = written(tmp_path / "eng_Latn.dev", "Hello.\n")
+    four = written(tmp_path / "zho_Hans.dev", "你好。\n")
+    assert load_records(Written, [three, four], DataConfig()).columns == {
+        "source": "eng_Latn",
+        "target": "zho_Hans",
+    }
+
+
 def test_notes_of_reading_are_in_both_languages(tmp_path: Path) -> None:
     file = written(tmp_path / "a.tsv", "so it goes\t1\nit goes on\t0\n")
     (table,) = read_tables([file], DataConfig())

@@ -67,6 +67,12 @@ def test_numbers_beside_words_in_one_column_are_an_error_with_both_places(tmp_pa
     assert "a.jsonl:2" in error.value.problem.en
 
 
+def test_truths_beside_numbers_are_an_error_too(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="True"):
+        load(tmp_path, [{"text": "a", "label": 1}, {"text": "b", "label": True}])
+    assert load(tmp_path, [{"text": "a", "label": True}]).records[0].labels == ("true",)
+
+
 def test_in_a_table_of_text_numbers_beside_words_are_said(tmp_path: Path) -> None:
     file = tmp_path / "a.csv"
     file.write_text("text,label\na,1\nb,positive\n")

@@ -62,6 +62,14 @@ def test_pairs_the_other_way_round_and_shared_contexts_are_leaks() -> None:
     assert counts(find_overlaps(questions, near=False)) == {("texts", "train", "test"): 1}
 
 
+def test_one_question_with_other_choices_is_no_contradiction_and_leaks_across_sides() -> None:
+    one = Question(question="q", choices=("a", "b"), right=0)
+    other = Question(question="q", choices=("c", "d"), right=1)
+    found = find_overlaps({"train": side("train", one), "test": side("test", other)}, near=False)
+    assert found.contradictions == 0
+    assert counts(found) == {("texts", "train", "test"): 1}
+
+
 def test_near_copies_are_found_in_english_and_chinese_and_exact_ones_are_not_counted_again() -> None:
     pytest.importorskip("rensa")
     english = "the quick brown fox jumps over the lazy dog while the old man reads his paper on the green bench today"

@@ -8,7 +8,7 @@ from hanlin.base.errors import DataError
 from hanlin.base.records import Labelled, Question
 from hanlin.corpus.config import SplitConfig
 from hanlin.records.config import DataConfig
-from hanlin.records.sides import load_sides, plain_inputs
+from hanlin.records.sides import load_sides, plain_inputs, side_in_name
 
 
 def table(path: Path, rows: list[tuple[str, str]]) -> Path:
@@ -67,6 +67,15 @@ def test_a_folder_is_divided_by_the_names_of_its_files(tmp_path: Path) -> None:
     sides = load_sides(Labelled, DataConfig(train=(tmp_path,)))
     assert {side: len(loaded) for side, loaded in sides.items()} == {"train": 80, "valid": 4, "test": 5}
     assert any("left out: latest.tsv" in note.en for note in sides["train"].notes)
+
+
+@pytest.mark.parametrize(
+    ("name", "side"),
+    [("train_7k.txt", "train"), ("weiboNER_2nd_conll.dev", "valid"), ("val.de", "valid"), ("TEST.csv", "test"),
+     ("情感训练集.csv", "train"), ("测试集.tsv", "test"), ("latest.tsv", None), ("trainer.csv", None)],
+)  # fmt: skip
+def test_names_of_files_say_their_side(name: str, side: str | None) -> None:
+    assert side_in_name(name) == side
 
 
 def test_a_side_that_would_be_empty_is_an_error_with_a_remedy(tmp_path: Path) -> None:

@@ -27,7 +27,11 @@ def found(task, train, test):
 
 
 def reviews(good, bad, numbers):
-    return [Labelled(text=text.format(n), labels=(label,)) for n in numbers for text, label in ((good, "good"), (bad, "bad"))]
+    return [
+        Labelled(text=text.format(n), labels=(label,))
+        for n in numbers
+        for text, label in ((good, "good"), (bad, "bad"))
+    ]
 
 
 @pytest.fixture(autouse=True)
@@ -41,7 +45,11 @@ def english(monkeypatch):
 def test_what_words_tell_is_told_in_english_and_in_chinese(good, bad):
     train = [*reviews(good, bad, range(60)), Labelled(text=good.format(61), labels=("good",))]
     values, rows = found(Classify(), train, reviews(good, bad, range(60, 70)))
-    assert {name: value["accuracy"] for name, value in values.items()} == {FREQUENT: 0.5, LINEAR: 1, NETWORK: 1}
+    assert {name: value["accuracy"] for name, value in values.items()} == {
+        FREQUENT: 0.5,
+        LINEAR: 1,
+        NETWORK: 1,
+    }
     assert values[FREQUENT]["roc_auc"] == 0.5
     assert rows[0].parameters == 2
     assert rows[1].parameters > 20
@@ -61,7 +69,9 @@ def test_several_labels_some_of_them_always_there():
 
 def test_a_class_that_training_never_saw_has_no_probability():
     task = Classify(labels=("bad", "good", "odd"))
-    values, _ = found(task, reviews("good {}", "bad {}", range(30)), [Labelled(text="good 7", labels=("odd",))])
+    values, _ = found(
+        task, reviews("good {}", "bad {}", range(30)), [Labelled(text="good 7", labels=("odd",))]
+    )
     assert values[LINEAR]["accuracy"] == 0
 
 
@@ -71,8 +81,14 @@ def test_pairs_are_told_by_what_they_share():
         words = [f"word{number}" for number in range(300)]
         for number in range(count):
             first = [str(word) for word in random.choice(words, 6)]
-            second = first[:5] + [str(random.choice(words))] if number % 2 else [str(w) for w in random.choice(words, 6)]
-            yield Labelled(text=" ".join(first), pair=" ".join(second), labels=(("other", "same")[number % 2],))
+            second = (
+                [*first[:5], str(random.choice(words))]
+                if number % 2
+                else [str(w) for w in random.choice(words, 6)]
+            )
+            yield Labelled(
+                text=" ".join(first), pair=" ".join(second), labels=(("other", "same")[number % 2],)
+            )
 
     values, rows = found(Classify(kind="pair"), list(pairs(0, 200)), list(pairs(1, 50)))
     assert values[LINEAR]["accuracy"] > 0.95

@@ -20,8 +20,15 @@ from hanlin.tokenizer.tokenizer import Tokenizer
 from hanlin.tokenizer.wordpiece import train_wordpiece
 from tiny import CPU, scatter
 
-LINES = ["a good film and a bad film", "this book was good but that one was bad", "这部电影很好看", "这本书很差"] * 8
-GOOD = [Labelled(text=text, labels=("good",)) for text in ("a good film", "good book", "很好看", "this was good")]
+LINES = [
+    "a good film and a bad film",
+    "this book was good but that one was bad",
+    "这部电影很好看",
+    "这本书很差",
+] * 8
+GOOD = [
+    Labelled(text=text, labels=("good",)) for text in ("a good film", "good book", "很好看", "this was good")
+]
 BAD = [Labelled(text=text, labels=("bad",)) for text in ("a bad film", "bad book", "很差", "this was bad")]
 RECORDS = GOOD + BAD
 PLACES = [f"train.tsv:{line}" for line in range(2, 10)]
@@ -136,7 +143,8 @@ def test_what_cannot_be_learned_from_is_refused():
     with pytest.raises(DataError, match="'bad', which is none of the task's"):
         Classify(labels=("good", "poor")).begun(RECORDS)
     assert Classify(labels=("good", "bad", "so-so")).begun(RECORDS).labels == ("good", "bad", "so-so")
-    for settings in ({"method": "verbalizer", "multi_label": True}, {"template": "{text} {word}"},
+    for settings in ({"labels": ["a", "b", "a"]},
+        {"method": "verbalizer", "multi_label": True}, {"template": "{text} {word}"},
                      {"method": "verbalizer", "calibrate": True}):  # fmt: skip
         with pytest.raises(ValidationError):
             Classify.model_validate(settings)
@@ -161,7 +169,9 @@ def test_long_texts_are_cut_read_in_windows_or_refused(tokenizer):
     scores = torch.stack([opened.model(torch.tensor([part.ids]))[0].detach() for part in parts])
     by_hand = scores.mean(0).softmax(0).tolist()
     assert list(said[0].probabilities.values()) == pytest.approx(by_hand, abs=1e-5)
-    examples = windows.examples(opened, [record.model_copy(update={"labels": ("good",)}) for record in records])
+    examples = windows.examples(
+        opened, [record.model_copy(update={"labels": ("good",)}) for record in records]
+    )
     assert [len(part.ids) for part in parts] == examples.sizes[:3].tolist()
     assert len(examples) == 4
 

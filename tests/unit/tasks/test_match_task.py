@@ -170,24 +170,37 @@ def test_sentence_settings_come_back(tmp_path, pooling, normalize):
 
 
 def test_candidates_are_put_in_order(begun):
-    """The cross-encoder reads query and candidate together, and learns from texts of other records."""
-    task = Rerank(negatives=3).begun(SEARCHES)
-    opened = begun(task)
-    examples = task.examples(opened, SEARCHES)
-    assert len(examples) == 6 * (1 + 3)
-    learn(opened.model, task.objective(SEARCHES), examples, 150, rows=12, rate=1e-2)
-    said = task.predict(opened, SEARCHES)
-    assert figures(task, opened, SEARCHES)["ndcg@10"] > 0.9
-    assert all(len(one.ranked) == 6 for one in said)
-    given = [
-        Matched(query=one.query, found=one.found, hard_negatives=two.found) for one, two in pairwise(SEARCHES)
+    """The cross-encoder learns which of a query's own candidates is right; here those that say so themselves."""
+    records = [
+        Matched(query=one.query, found=(f"it {one.query}",), hard_negatives=(f"who {one.query}",))
+        for one in SEARCHES
     ]
-    own = task.predict(opened, given)
-    assert all(len(one.ranked) == len(one.scores) == 2 for one in own)
-    assert all(
-        one.ranked[0] == (record.found[0] if one.scores[0] > one.scores[1] else record.hard_negatives[0])
-        for one, record in zip(own, given, strict=True)
-    )
+    task = Rerank(negatives=1).begun(records)
+    opened = begun(task)
+    examples = task.examples(opened, records)
+    assert len(examples) == 6 * (1 + 1)
+    learn(opened.model, task.objective(records), examples, 40, rows=12, rate=1e-2)
+    said = task.predict(opened, records)
+    assert figures(task, opened, records)["ndcg@10"] == 1
+    for record, one in zip(records, said, strict=True):
+        assert one.ranked == (*record.found, *record.hard_negatives)
+        assert one.scores[0] > 0.5 > one.scores[1]
+    assert not task.wrongness(records, said).any()
+
+
+def test_a_query_without_wrong_candidates_is_given_those_of_others(begun):
+    task = Rerank(negatives=3, candidates=4)
+    opened = begun(task)
+    batch = every_row(task.examples(opened, SEARCHES))
+    assert batch.labels.tolist() == [1.0, 0.0, 0.0, 0.0] * 6
+    said = task.predict(opened, SEARCHES)
+    pool = {one.found[0] for one in SEARCHES}
+    for record, one in zip(SEARCHES, said, strict=True):
+        assert len(set(one.ranked)) == 4
+        assert record.found[0] in one.ranked
+        assert set(one.ranked) <= pool
+        assert len(one.scores) == 1
+    assert task.predict(opened, SEARCHES)[0] == said[0]
     assert task.predict(opened, [Matched(query="cat")])[0].ranked == ()
 
 

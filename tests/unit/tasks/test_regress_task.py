@@ -24,7 +24,10 @@ RECORDS = [
     for grade, word in enumerate(WORDS)
     for noun in ("it", "this", "that")
 ]
-PAIRS = [Scored(text="a good film", pair="a great film", score=4.0), Scored(text="a bad film", pair="很差", score=0.0)]
+PAIRS = [
+    Scored(text="a good film", pair="a great film", score=4.0),
+    Scored(text="a bad film", pair="很差", score=0.0),
+]
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +82,10 @@ def test_pairs_and_long_texts(tokenizer):
     opened = opened_for(task, tokenizer)
     scatter(opened.model)
     long = Scored(text="it was good " * 10)
-    said = [*task.model_copy(update={"max_tokens": None}).predict(opened, PAIRS[:1]), *task.predict(opened, [long])]
+    said = [
+        *task.model_copy(update={"max_tokens": None}).predict(opened, PAIRS[:1]),
+        *task.predict(opened, [long]),
+    ]
     assert [one.cut for one in said] == [0, 0]
     cut = task.model_copy(update={"too_long": "truncate"}).predict(opened, [long])[0]
     ids = tokenizer.encode(long.text)

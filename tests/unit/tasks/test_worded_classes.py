@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from finetuning import learn, tiny
+from finetuning import every_row, learn, tiny
 from hanlin.base.errors import ConfigError, DataError
 from hanlin.base.records import Labelled, Message
 from hanlin.checkpoint.defaults import GenerationDefaults
 from hanlin.model.adapters.adapters import Adapters
 from hanlin.model.adapters.config import PromptConfig
+from hanlin.objective.prompt import PromptChoice
 from hanlin.tasks.classify import Classify
 from hanlin.tasks.opened import ADAPTER, Opened
 from hanlin.tasks.worded import CONTENT_FREE, draw_shots
@@ -78,7 +79,12 @@ def test_zero_shot_is_the_likelihood_of_the_words(bpe):
     assert task.words == {"bad": "bad", "good": "very good"}
     one = opened(bpe)
     (said,) = task.predict(one, [RECORDS[2]])
-    prompt = [*begun_with(bpe), *bpe.encode("Text:"), *bpe.encode(" " + RECORDS[2].text), *bpe.encode(" Class:")]
+    prompt = [
+        *begun_with(bpe),
+        *bpe.encode("Text:"),
+        *bpe.encode(" " + RECORDS[2].text),
+        *bpe.encode(" Class:"),
+    ]
     by_hand = torch.tensor([log_p(one.model, prompt, bpe.encode(word)) for word in (" bad", " very good")])
     assert list(said.probabilities.values()) == pytest.approx(by_hand.softmax(0).tolist(), abs=1e-4)
     assert not task.is_trained
@@ -91,7 +97,9 @@ def test_few_shot_shows_records_of_each_class_before_every_prompt(bpe):
     assert Counter(record.labels[0] for record in task.shown) == {"good": 2, "bad": 2}
     assert all(len(record.text) < 15 for record in task.shown)
     assert task == Classify.model_validate_json(task.model_dump_json()).begun(RECORDS[:2])
-    orders = {Classify.model_validate({**settings, "shots_seed": seed}).begun(RECORDS).shown for seed in range(5)}
+    orders = {
+        Classify.model_validate({**settings, "shots_seed": seed}).begun(RECORDS).shown for seed in range(5)
+    }
     assert len(orders) > 1
     before = "".join(f"Text: {record.text} Class: {record.labels[0]}\n\n" for record in task.shown)
     tokens = rows_of(task, opened(bpe), RECORDS[0]).tokens_BRT[0, 0].tolist()
@@ -99,9 +107,30 @@ def test_few_shot_shows_records_of_each_class_before_every_prompt(bpe):
     assert tokens[: len(begun_with(bpe))] == begun_with(bpe)
 
 
+@pytest.mark.parametrize("words", [{}, {"good": "very good", "bad": "very very bad"}])
+def test_what_all_prompts_begin_with_is_read_once(bpe, words):
+    task = Classify(method="few-shot", template=TEMPLATE, shots=4, words=words).begun(RECORDS)
+    one = opened(bpe)
+    examples = task.examples(one, RECORDS)
+    shown = bpe.decode(examples.shared)
+    assert shown.count("Class:") == 4
+    assert shown.endswith("Text:")
+    whole = every_row(examples)
+    by_hand = PromptChoice().scores(one.model, whole).detach().softmax(1)
+    assert every_row(examples.after(len(examples.shared))).tokens_BRT.shape[2] < whole.tokens_BRT.shape[2] / 2
+    for record, said, expected in zip(RECORDS, task.predict(one, RECORDS), by_hand, strict=True):
+        assert list(said.probabilities.values()) == pytest.approx(expected.tolist(), abs=1e-5)
+        assert task.predict(one, [record])[0].probability == pytest.approx(said.probability, abs=1e-5)
+
+
 def test_shots_take_turns_of_all_classes_even_of_rare_ones():
-    records = [Labelled(text=f"{'x' * n}", labels=("often",)) for n in range(1, 20)] + [Labelled(text="y", labels=("rare",))]
-    assert Counter(one.labels[0] for one in draw_shots(records, ["often", "rare"], 6, 0)) == {"often": 5, "rare": 1}
+    records = [Labelled(text=f"{'x' * n}", labels=("often",)) for n in range(1, 20)] + [
+        Labelled(text="y", labels=("rare",))
+    ]
+    assert Counter(one.labels[0] for one in draw_shots(records, ["often", "rare"], 6, 0)) == {
+        "often": 5,
+        "rare": 1,
+    }
     assert len(draw_shots(records[:3], ["often", "rare"], 6, 0)) == 2
 
 
@@ -109,7 +138,9 @@ def test_a_masked_model_sees_shown_records_too(bert):
     task = Classify(method="few-shot", template="{text} 类别：{word}。", shots=2).begun(RECORDS)
     tokens = rows_of(task, opened(bert, "bert"), RECORDS[0]).tokens_BRT[0, 0].tolist()
     text = bert.decode(tokens)
-    assert all(bert.decode(bert.encode(f"{record.text} 类别：{record.labels[0]}")) in text for record in task.shown)
+    assert all(
+        bert.decode(bert.encode(f"{record.text} 类别：{record.labels[0]}")) in text for record in task.shown
+    )
     assert tokens.count(bert.mask_id) == 1
     assert tokens.count(bert.sep_id) == 1
 
@@ -136,7 +167,9 @@ def test_a_conversation_is_answered_by_the_words(bpe):
     ]
     asked = [*turns, Message(role="user", content=f"Text: {RECORDS[0].text} Class:")]
     prompt = ChatTemplate(bpe).render(asked, add_generation_prompt=True).ids
-    by_hand = torch.tensor([log_p(one.model, prompt, bpe.encode_inside(word, False)) for word in ("bad", "good")])
+    by_hand = torch.tensor(
+        [log_p(one.model, prompt, bpe.encode_inside(word, False)) for word in ("bad", "good")]
+    )
     assert list(said.probabilities.values()) == pytest.approx(by_hand.softmax(0).tolist(), abs=1e-4)
 
     long = Labelled(text=" ".join(["good"] * 200), labels=("good",))
@@ -181,9 +214,16 @@ def test_the_default_template_speaks_the_language_of_the_records():
     english = Classify(method="zero-shot").begun(RECORDS).template
     assert english == "Classify the text as bad or good.\nText: {text}\nClass: {word}"
     chinese = [Labelled(text="这部电影很好看", labels=("好",)), Labelled(text="这本书很差", labels=("差",))]
-    assert Classify(method="zero-shot").begun(chinese).template == "判断文本的类别：好、差。\n文本：{text}\n类别：{word}"
+    assert (
+        Classify(method="zero-shot").begun(chinese).template
+        == "判断文本的类别：好、差。\n文本：{text}\n类别：{word}"
+    )
     pairs = [record.model_copy(update={"pair": record.text}) for record in chinese]
-    assert Classify(method="zero-shot").begun(pairs).template.endswith("文本一：{text}\n文本二：{pair}\n关系：{word}")
+    assert (
+        Classify(method="zero-shot")
+        .begun(pairs)
+        .template.endswith("文本一：{text}\n文本二：{pair}\n关系：{word}")
+    )
 
 
 def test_what_cannot_be_asked_is_refused(bpe):
@@ -196,7 +236,11 @@ def test_what_cannot_be_asked_is_refused(bpe):
     with pytest.raises(ConfigError, match=r"task\.words has fine"):
         Classify(method="zero-shot", words={"fine": "fine"}).begun(RECORDS)
     pairs = [record.model_copy(update={"pair": "b"}) for record in RECORDS]
-    for template, records in ((TEMPLATE, pairs), ("{text} {pair} {word}", RECORDS), ("{sentence} {word}", RECORDS)):
+    for template, records in (
+        (TEMPLATE, pairs),
+        ("{text} {pair} {word}", RECORDS),
+        ("{sentence} {word}", RECORDS),
+    ):
         with pytest.raises(ConfigError, match="slots"):
             Classify(method="zero-shot", template=template).begun(records)
     task = Classify(method="zero-shot", template=TEMPLATE).begun(RECORDS)
