@@ -5,6 +5,10 @@ from hanlin.evaluate.labels import Lang
 
 NAMES: dict[str, Text] = {
     "accuracy": Text("accuracy", "准确率"),
+    "accuracy_by_sum": Text("accuracy by likelihood", "按总似然的准确率"),
+    "accuracy_by_token": Text("accuracy by likelihood a token", "按词元平均似然的准确率"),
+    "accuracy_by_character": Text("accuracy by likelihood a character", "按字符平均似然的准确率"),
+    "malformed": Text("malformed answers", "格式不合的回答"),
     "macro_f1": Text("F1, mean over classes", "宏平均 F1"),
     "weighted_f1": Text("F1, weighted by class size", "加权 F1"),
     "balanced_accuracy": Text("balanced accuracy", "平衡准确率"),

@@ -97,7 +97,7 @@ def _with_header(path: Path, cells: list[tuple[int, list[str]]], problems: list[
         return Table(where, [], [], problems)
     has_header = is_header([row for _, row in cells[:1000]])
     header = cells[0][1] if has_header else [str(number) for number in range(1, usual_width(cells) + 1)]
-    header = [name.strip() or f"column {number}" for number, name in enumerate(header, 1)]
+    header = distinct_names(header)
     rows = []
     for line, row in cells[1:] if has_header else cells:
         if len(row) == len(header):
@@ -109,19 +109,27 @@ def _with_header(path: Path, cells: list[tuple[int, list[str]]], problems: list[
 
 
 def is_header(cells: list[list[str]]) -> bool:
-    """Whether the first row names the columns: no numbers, no two alike, known or short names that do not stand below."""
+    """Whether the first row names the columns: no numbers, and known names, or short ones that do not stand below."""
     first, rest = [cell.strip() for cell in cells[0]], cells[1:]
-    named = (
-        [cell for cell in first[1:] if cell] if not first[0] else first
-    )  # pandas leaves its index without a name
-    if len(set(named)) < len(first) - (not first[0]) or any(map(is_number, named)):
-        return False
-    if any(plain_name(cell) in KNOWN_NAMES for cell in named):
+    named = first if first[0] else first[1:]  # pandas leaves its index without a name
+    alike = len(set(named)) < len(named) or not all(named)
+    known = sum(plain_name(cell) in KNOWN_NAMES for cell in named)
+    if known > alike and not any(map(is_number, named)):
         return True
+    if alike or any(map(is_number, named)):
+        return False
     if not first[0] or any(not cell or len(cell) > _LONGEST_NAME for cell in first):
         return False
     below = [{row[place].strip() for row in rest if place < len(row)} for place in range(len(first))]
     return len(first) > 1 and not any(cell in column for cell, column in zip(first, below, strict=True))
+
+
+def distinct_names(header: list[str]) -> list[str]:
+    """The names of a header, the nameless and those of one name told apart by their number: `column 1`, `text (2)`."""
+    names: list[str] = []
+    for number, name in enumerate((name.strip() for name in header), 1):
+        names.append(f"column {number}" if not name else f"{name} ({number})" if name in names else name)
+    return names
 
 
 def usual_width(cells: list[tuple[int, list[str]]]) -> int:

@@ -9,10 +9,10 @@ from hanlin.base.records import Extracted, Relation, Span
 from hanlin.records import names
 from hanlin.records.columns import Columns
 from hanlin.records.loaded import Row
+from hanlin.records.marked import marked, missing_list
 from hanlin.records.table import Table
 from hanlin.records.values import BadRow, is_empty, is_number, label_of, list_of, read_list, text_of
 
-_MARK = re.compile(r"</?(e\d)>")
 _MOVED = Text("a span stands elsewhere in the text; its place is mended", "片段在文本中的位置有误，已更正")
 _ABSENT = Text(
     "a name of a relation does not stand in the text; its place stays unknown",
@@ -30,7 +30,7 @@ def extracted(table: Table, columns: Columns, answers: bool) -> Callable[[Row], 
     """A reader of rows as `Extracted`: spans by `spans`, triples by `relations`, events (DuEE) as spans `type/role`."""
     text = columns.need("text", names.TEXT)
     if any("<e1>" in str(row.values.get(text)) for row in table.rows[:10]):
-        return _marked(table, columns, answers, text)
+        return marked(table, columns, answers, text)
     events = columns.find("events", names.EVENTS)
     relations = columns.find("relations", names.RELATIONS)
     spans = columns.find("spans", names.SPANS)
@@ -51,9 +51,9 @@ def extracted(table: Table, columns: Columns, answers: bool) -> Callable[[Row], 
         found += list(_event_spans(table, row, string, row.values.get(events))) if events else []
         triples = tuple(_relations(table, row, string, row.values.get(relations))) if relations else ()
         if answers and spans and row.values.get(spans) is None:
-            raise _missing(spans)
+            raise missing_list(spans)
         if answers and relations and row.values.get(relations) is None:
-            raise _missing(relations)
+            raise missing_list(relations)
         known = spans is not None or events is not None
         return Extracted(
             text=string,
@@ -197,73 +197,12 @@ def _span_of(text: str, name: str) -> tuple[int, int] | None:
     return None if place < 0 else (place, place + len(name))
 
 
-def _marked(table: Table, columns: Columns, answers: bool, text: str) -> Callable[[Row], Extracted | None]:
-    """Sentences in which <e1> and <e2> mark what a relation is between: `Cause-Effect(e2,e1)` runs from e2 to e1."""
-    told = ("relation", "label", "labels")
-    relation = columns.need("relations", told) if answers else columns.find("relations", told)
-
-    def read(row: Row) -> Extracted | None:
-        string, places = _unmarked(text_of(row.values.get(text), text))
-        if set(places) != {"e1", "e2"}:
-            raise BadRow(
-                Text(
-                    "the marks <e1> and <e2> do not both stand in the sentence",
-                    "句中没有同时出现 <e1> 与 <e2> 标记",
-                ),
-                Text(
-                    "Mark both: <e1>one</e1> and <e2>the other</e2>.",
-                    "请把两处都标出：<e1>甲</e1>、<e2>乙</e2>。",
-                ),
-            )
-        name = row.values.get(relation) if relation else None
-        if is_empty(name) and answers:
-            raise _missing(relation)
-        marks = tuple(
-            Span(start=start, stop=stop, kind=kind) for kind, (start, stop) in sorted(places.items())
-        )
-        if is_empty(name):
-            return Extracted(text=string, spans=marks)
-        first, second = ("e2", "e1") if str(name).endswith("(e2,e1)") else ("e1", "e2")
-        spans = places[first], places[second]
-        found = Relation(
-            subject=string[slice(*spans[0])],
-            relation=re.sub(r"\(e[12],e[12]\)$", "", str(name)),
-            object=string[slice(*spans[1])],
-            subject_span=spans[0],
-            object_span=spans[1],
-        )
-        return Extracted(text=string, spans=marks, relations=(found,))
-
-    return read
-
-
-def _unmarked(text: str) -> tuple[str, dict[str, tuple[int, int]]]:
-    """The text without its marks, and where each marked stretch stands in it."""
-    plain, places, starts, end = "", {}, dict[str, int](), 0
-    for mark in _MARK.finditer(text):
-        plain += text[end : mark.start()]
-        end = mark.end()
-        if mark[0].startswith("</"):
-            if mark[1] in starts:
-                places[mark[1]] = (starts[mark[1]], len(plain))
-        else:
-            starts[mark[1]] = len(plain)
-    return plain + text[end:], places
-
-
 def _first(item: dict[str, Any], keys: tuple[str, ...]) -> Any:
     return next((item[key] for key in keys if item.get(key) is not None), None)
 
 
 def _whole(value: Any) -> int | None:
     return int(float(value)) if is_number(value) else None
-
-
-def _missing(column: str | None) -> BadRow:
-    return BadRow(
-        Text(f"'{column}' is missing", f"缺少“{column}”"),
-        Text("Write an empty list where there is nothing to be found.", "没有可抽取的内容时，请写空列表。"),
-    )
 
 
 def _unknown_form(item: Any) -> BadRow:

@@ -13,6 +13,7 @@ RecordKind = Literal[
     "regress",
     "tag",
     "extract",
+    "extract-json",
     "relate",
     "match",
     "rerank",

@@ -12,7 +12,7 @@ from hanlin.base.records import TaskRecord
 from hanlin.corpus.intake import path_text
 from hanlin.records.columns import Columns
 from hanlin.records.config import DataConfig
-from hanlin.records.delimited import csv_cells, is_header, no_header, usual_width, wrong_width
+from hanlin.records.delimited import csv_cells, distinct_names, is_header, no_header, usual_width, wrong_width
 from hanlin.records.kinds import FormatName
 from hanlin.records.load import READERS, named_fields, taken_columns
 from hanlin.records.loaded import Problem, Row
@@ -152,7 +152,7 @@ def _delimited(path: Path, kind: FormatName, troubles: Troubles) -> Stream:
         return Stream(where, _drained(troubles.problems), [])
     has_header = is_header([row for _, row in head])
     names = head[0][1] if has_header else [str(number) for number in range(1, usual_width(head) + 1)]
-    names = [name.strip() or f"column {number}" for number, name in enumerate(names, 1)]
+    names = distinct_names(names)
     notes = () if has_header else (no_header(where, names, head[0][1]),)
     rows = _cells(where, chain(head[has_header:], cells), names, troubles.problems)
     return Stream(where, rows, names, not has_header, notes)

@@ -1,5 +1,6 @@
 """`hanlin finetune`: a model and records of a task -> a folder that does the task, its examination and its card."""
 
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -139,6 +140,8 @@ class _Run:
             )  # fmt: skip
         if look_only:
             return Finetuned({}, {})
+        if fresh:
+            shutil.rmtree(self.folder / "folds", ignore_errors=True)
         trained = self._train(prepared, fresh)
         return self._finish(prepared, trained)
 
@@ -149,7 +152,17 @@ class _Run:
         training = Training(
             self.folder, prepared, self.learned, config, self.compute, self.identity, self.inputs
         )
-        return training.run(fresh)
+        trained = training.run(fresh)
+        if trained.rows:
+            speed = trained.rows / trained.seconds
+            console.print(
+                str(
+                    Text(
+                        f"Trained at {speed:,.0f} records a second.", f"训练速度：每秒 {speed:,.0f} 条记录。"
+                    )
+                )
+            )
+        return trained
 
     def _finish(self, prepared: Prepared, trained: Trained | None) -> Finetuned:
         report = {} if trained is None else trained.report()

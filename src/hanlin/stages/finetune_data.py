@@ -9,7 +9,7 @@ from typing import Any
 from hanlin.base.errors import ConfigError
 from hanlin.base.files import sha256
 from hanlin.base.language import Text
-from hanlin.base.records import Split
+from hanlin.base.records import SPLITS, Split
 from hanlin.records.config import DataConfig
 from hanlin.records.loaded import Loaded
 from hanlin.records.overlap import Overlaps, find_overlaps
@@ -99,4 +99,11 @@ def _learned(name: str, task: AnyRecordTask, data: DataConfig, weight: float) ->
     if data.folds and not data.test:  # every record is examined once: none is set apart for it
         data = data.model_copy(update={"split": data.split.model_copy(update={"test": 0.0})})
     sides: dict[Split, Loaded[Any]] = load_sides(type(task).record, data)
+    for side in SPLITS:
+        if not sides[side].records and not (side == "test" and data.folds):
+            raise ConfigError(
+                Text(f"There are no {side} records.", f"没有 {side} 记录。"),
+                Text(f"Name files for them: data.{side}, or give them a share: data.split.{side}=0.1.",
+                     f"请为其指明文件：data.{side}，或给它份额：data.split.{side}=0.1。"),
+            )  # fmt: skip
     return Learned(name, task.begun(sides["train"].records, sides["train"].places), data, sides, weight)

@@ -38,6 +38,7 @@ SCHEMAS: dict[RecordKind, type[TaskRecord]] = {
     "regress": Scored,
     "tag": TaggedWords,
     "extract": Extracted,
+    "extract-json": Extracted,
     "relate": Extracted,
     "match": Matched,
     "rerank": Matched,

@@ -20,6 +20,8 @@ from hanlin.records.loaded import Loaded
 from hanlin.tasks.baseline_network import text_cnn
 from hanlin.tasks.class_records import label_numbers
 from hanlin.tasks.classify import Classify
+from hanlin.tasks.match import Match
+from hanlin.tasks.ranked import matching_measures, ranked_by_words
 from hanlin.tasks.regress import Regress
 from hanlin.tasks.task import AnyRecordTask
 
@@ -35,8 +37,13 @@ def baselines(
     """Those that there are for the kind of task, learned from `train` and measured on `test`; none for most kinds.
 
     The most frequent class (of numbers: their mean); TF-IDF with logistic regression (of numbers: ridge regression),
-    left out, and said so, without scikit-learn; of classes of single texts the text-CNN (arXiv 1408.5882).
+    left out, and said so, without scikit-learn; of classes of single texts the text-CNN (arXiv 1408.5882). Of a search BM25.
     """
+    if isinstance(task, Match):
+        start = time.perf_counter()
+        measures = matching_measures(test.records, ranked_by_words(test.records))
+        told, seconds = tuple(figures(measures, resamples, seed)), time.perf_counter() - start
+        return (Baseline(name="BM25", figures=told, seconds=seconds),)
     if not isinstance(task, Classify | Regress):
         return ()
     found = list[Baseline]()

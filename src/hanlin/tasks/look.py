@@ -15,6 +15,7 @@ from hanlin.batches.labelled import LabelledBatch
 from hanlin.batches.loader import Examples
 from hanlin.batches.prompted import PromptedBatch
 from hanlin.batches.source_target import SourceTarget
+from hanlin.batches.views import Views
 from hanlin.model.config import CoreConfig
 from hanlin.tokenizer.tokenizer import Tokenizer
 
@@ -59,6 +60,9 @@ def _seen(batch: Any, tokenizer: Tokenizer, names: Sequence[str]) -> SeenRow:
             targets = batch.targets_BT[0]
             learned = [Seen(_text([id], tokenizer), "learned") for id in targets[targets != IGNORE].tolist()]
             return SeenRow([*_read(batch.source_BS[0], tokenizer), *learned])
+        case Views():
+            second = batch.second.tokens_BT[0].tolist()
+            return SeenRow(_read(batch.first.tokens_BT[0], tokenizer), _text(second, tokenizer))
         case Batch():
             return SeenRow(_with_targets(batch, tokenizer, names))
     tokens = next((value for name, value in vars(batch).items() if name.startswith("tokens")), None)

@@ -45,6 +45,7 @@ USES: dict[str, Use] = {
     "regress": Use(("score",), ("text",), ("pair",)),
     "tag": Use(("tag",), ("words",)),
     "extract": Use(("extract",), ("text",)),
+    "extract-json": Use(("extract",), ("text",)),
     "relate": Use(("relate",), ("text", "spans")),
     "answer": Use(("answer",), ("question", "context")),
     "reply": Use(("answer",), ("question",), ("context",)),

@@ -10,6 +10,7 @@ import numpy as np
 from hanlin.base.errors import DataError
 from hanlin.base.language import Text
 from hanlin.base.records import Matched, Record
+from hanlin.evaluate.lexical import Bm25
 from hanlin.evaluate.measure import Floats, Measure
 from hanlin.evaluate.numbers import number_measures
 from hanlin.evaluate.ranked import ranking_measures
@@ -51,6 +52,21 @@ def matching_measures(records: Sequence[Matched], said: Sequence[Ranked]) -> tup
         raise _mixed()
     truth = [float(bool(record.found)) for record in records]
     return number_measures(truth, [one.scores[0] for one in said])[:2]
+
+
+def ranked_by_words(records: Sequence[Matched]) -> list[Ranked]:
+    """BM25 among all texts that the records name, instead of a model."""
+    pool = list(dict.fromkeys(text for record in records for text in candidates(record)))
+    numbers = {text: number for number, text in enumerate(pool)}
+    scores_NP = Bm25(pool).scores([record.query for record in records])
+    order_NP = np.argsort(-scores_NP, axis=1, kind="stable")[:, :MOST]
+    return [
+        Ranked(
+            scores=tuple(float(scores_P[numbers[text]]) for text in candidates(record)),
+            ranked=tuple(pool[place] for place in order_P),
+        )
+        for record, scores_P, order_P in zip(records, scores_NP, order_NP, strict=True)
+    ]
 
 
 def ranking_wrongness(records: Sequence[Matched], said: Sequence[Ranked]) -> Floats:

@@ -58,7 +58,9 @@ def told(rows):
 def test_the_answer_is_where_it_stands(which, answer, request):
     tokenizer = request.getfixturevalue(which)
     (whole,) = told(AnswerRows([asked(answer)], tokenizer, 256))
-    assert whole == answer or (which == "bpe" and whole == "到北京")  # one token, which the answer is a part of
+    assert whole == answer or (
+        which == "bpe" and whole == "到北京"
+    )  # one token, which the answer is a part of
     assert told(AnswerRows([Asked("谁？", CONTEXT)], tokenizer, 256)) == [None]
     narrow = AnswerRows([asked(answer)], tokenizer, 26, overlap=8)
     assert len(narrow) > 1

@@ -1,5 +1,7 @@
 """Long texts in windows: every place once, no span in parts, words that a vocabulary joins; tags in both schemes."""
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -47,7 +49,7 @@ def test_every_place_belongs_to_the_window_that_sees_most_around_it(length, room
     found = windows(length, room, overlap)
     assert [place for one in found for place in range(one.first, one.last)] == list(range(length))
     assert all(one.stop - one.start <= room for one in found)
-    assert all(a.stop - b.start >= overlap for a, b in zip(found, found[1:], strict=False))
+    assert all(a.stop - b.start >= overlap for a, b in itertools.pairwise(found))
     for one in found:
         for place in range(one.first, one.last):
             around = [min(place - each.start, each.stop - 1 - place) for each in found]
@@ -57,7 +59,10 @@ def test_every_place_belongs_to_the_window_that_sees_most_around_it(length, room
 def test_scores_of_windows_are_joined_as_if_the_text_were_one(bert):
     texts = [list(range(10, 10 + length)) for length in (23, 0, 4)]
     rows = TokenRows(texts, bert, 10, overlap=3)
-    assert (len(rows), rows.lengths.cut_tokens) == (5, 0)  # 4 windows of 8 tokens, and the short text; none of the empty one
+    assert (len(rows), rows.lengths.cut_tokens) == (
+        5,
+        0,
+    )  # 4 windows of 8 tokens, and the short text; none of the empty one
     scores = []
     for row in range(len(rows)):
         tokens = rows.batch(np.array([row]), []).tokens_BT[0]
@@ -142,7 +147,10 @@ def test_schemes_by_hand():
     }
 
 
-@given(st.lists(st.tuples(st.sampled_from(["A", "B"]), st.integers(1, 3), st.integers(0, 2)), max_size=6), st.booleans())
+@given(
+    st.lists(st.tuples(st.sampled_from(["A", "B"]), st.integers(1, 3), st.integers(0, 2)), max_size=6),
+    st.booleans(),
+)
 def test_both_schemes_write_and_read_the_same_spans(parts, ends):
     expected, length = [], 0
     for kind, size, gap in parts:
@@ -151,4 +159,4 @@ def test_both_schemes_write_and_read_the_same_spans(parts, ends):
     tags = write_tags(expected, length, ends)
     assert spans(tags) == expected
     bordered = ["O", *tags, "O"]
-    assert all(may_follow(a, b, ends) for a, b in zip(bordered, bordered[1:], strict=False))
+    assert all(may_follow(a, b, ends) for a, b in itertools.pairwise(bordered))

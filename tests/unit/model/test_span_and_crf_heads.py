@@ -66,11 +66,13 @@ def test_transitions_are_scores_from_one_label_to_the_next():
     model = tiny(head="tag", label_names=NAMES, crf=True)
     table = transitions_of(model).detach()
     assert float(table[1, 2]) == pytest.approx(float(model.transitions.weight.detach()[2, 1]))
-    assert float(table[0, 2]) == pytest.approx(FORBIDDEN + float(model.transitions.weight.detach()[2, 0]), abs=1e-2)
+    assert float(table[0, 2]) == pytest.approx(
+        FORBIDDEN + float(model.transitions.weight.detach()[2, 0]), abs=1e-2
+    )
 
 
 def test_an_adapter_learns_its_own_transitions():
-    model, new = with_head(tiny(), head="tag", label_names=NAMES, crf=True)
+    model, _ = with_head(tiny(), head="tag", label_names=NAMES, crf=True)
     adapters = Adapters(model)
     adapters.add("task", LoraConfig(whole=("head", "transitions")))
     adapters.active = "task"

@@ -51,7 +51,9 @@ def test_all_sequences_by_hand(forbidding):
         said = {tags: by_hand(scores_LK, transitions_JJ, tags) for tags in every(length)}
         total = math.log(sum(math.exp(score) for score in said.values()))
         real_BL = torch.ones(1, length, dtype=torch.bool)
-        assert float(log_normalizer(scores_LK[None], transitions_JJ, real_BL)) == pytest.approx(total, abs=1e-5)
+        assert float(log_normalizer(scores_LK[None], transitions_JJ, real_BL)) == pytest.approx(
+            total, abs=1e-5
+        )
         for tags, score in said.items():
             given = sequence_score(scores_LK[None], transitions_JJ, torch.tensor([tags]))
             assert float(given) == pytest.approx(score, rel=1e-6, abs=1e-5)
@@ -71,8 +73,9 @@ def test_padding_changes_nothing():
     (long_LK, transitions_JJ), (short_LK, _) = drawn(5), drawn(2, 1)
     scores_BLK = torch.nn.utils.rnn.pad_sequence([long_LK, short_LK], batch_first=True, padding_value=7.0)
     tags_BL = torch.tensor([[0, 1, 2, 0, 1], [2, 1, IGNORE, IGNORE, IGNORE]])
-    whole = log_normalizer(scores_BLK, transitions_JJ, tags_BL != IGNORE), sequence_score(
-        scores_BLK, transitions_JJ, tags_BL
+    whole = (
+        log_normalizer(scores_BLK, transitions_JJ, tags_BL != IGNORE),
+        sequence_score(scores_BLK, transitions_JJ, tags_BL),
     )
     for row, scores_LK in enumerate((long_LK, short_LK)):
         real_1L = torch.ones(1, len(scores_LK), dtype=torch.bool)

@@ -86,6 +86,13 @@ def test_a_table_without_header_is_recognised_and_its_columns_are_numbers(tmp_pa
     assert named.records[0].labels == ("gj04",)
 
 
+def test_columns_of_one_name_and_without_name_are_told_apart_and_said(tmp_path: Path) -> None:
+    file = written(tmp_path / "a.csv", ",text,text,label\n0,a,b,1\n")
+    loaded = load_records(Labelled, [file], DataConfig())
+    assert loaded.records == [Labelled(text="a", labels=("1",))]
+    assert "not used: column 1, text (3)" in loaded.notes[0].en
+
+
 def test_a_word_that_stands_below_is_no_header(tmp_path: Path) -> None:
     file = written(tmp_path / "a.tsv", "what a film\tgood\nso dull\tbad\nI laughed\tgood\n")
     assert len(texts(file)) == 3

@@ -30,7 +30,11 @@ def base(tmp_path_factory):
     """A BERT of one layer with a WordPiece vocabulary of these very words."""
     folder = tmp_path_factory.mktemp("base")
     config = TokenizerConfig(model="wordpiece", vocab_size=400, on_small="shrink")
-    save_tokenizer(train_wordpiece([f"{text} {n}" for text in (*GOOD, *BAD) for n in range(12)] * 4, config), "wordpiece", folder / "tokenizer")
+    save_tokenizer(
+        train_wordpiece([f"{text} {n}" for text in (*GOOD, *BAD) for n in range(12)] * 4, config),
+        "wordpiece",
+        folder / "tokenizer",
+    )
     tokenizer = Tokenizer.load(folder / "tokenizer")
     torch.manual_seed(0)
     shape = {"style": "bert", "width": 32, "layers": 1, "heads": 2, "window": 64, "dropout": 0.1}
@@ -78,7 +82,12 @@ def test_a_task_is_learned_examined_and_opens_again(base, reviews, tmp_path):
     assert found.baselines
     model = load_task(tmp_path / "run", "cpu")
     assert [said.labels for said in model.classify(["很好看", "a dull film"])] == [("good",), ("bad",)]
-    for file in ("model/README.md", "examination/report.html", "examination/predictions.jsonl", "metrics.jsonl"):
+    for file in (
+        "model/README.md",
+        "examination/report.html",
+        "examination/predictions.jsonl",
+        "metrics.jsonl",
+    ):
         assert (tmp_path / "run" / file).is_file()
     before = (tmp_path / "run" / "model" / "model.safetensors").stat().st_mtime_ns
     again = run_finetune(recipe)  # nothing has changed: nothing is done
@@ -104,7 +113,9 @@ def test_a_stopped_run_ends_with_the_same_bytes(base, reviews, tmp_path, monkeyp
     monkeypatch.undo()
     assert checkpoint_steps(tmp_path / "run") == [6]
     with pytest.raises(ConfigError, match=r"training\.learning_rate"):
-        run_finetune(recipe_of(base, reviews, tmp_path, overrides=[*overrides, "training.learning_rate=1e-3"]))
+        run_finetune(
+            recipe_of(base, reviews, tmp_path, overrides=[*overrides, "training.learning_rate=1e-3"])
+        )
     run_finetune(recipe_of(base, reviews, tmp_path, overrides=overrides))
     assert (tmp_path / "run" / "model" / "model.safetensors").read_bytes() == whole
 
@@ -177,6 +188,10 @@ def test_what_cannot_be_done_is_said(base, reviews, tmp_path):
     data = {"train": [str(reviews)], "columns": {"label": "verdict"}}
     with pytest.raises(DataError, match="'verdict'"):
         run_finetune(recipe_of(base, reviews, tmp_path, data=data))
+    data = {"train": [str(reviews)], "split": {"test": 0.0}}
+    with pytest.raises(ConfigError, match="no test records"):  # said before anything is trained
+        run_finetune(recipe_of(base, reviews, tmp_path, data=data))
+    assert not (tmp_path / "run" / "checkpoints").exists()
     path = tmp_path / "none.yaml"
     path.write_text(f"folder: x\nmodel: {base}\n", "utf-8")
     with pytest.raises(ConfigError, match="either task, or tasks"):

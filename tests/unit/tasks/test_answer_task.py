@@ -18,7 +18,10 @@ from hanlin.tokenizer.tokenizer import Tokenizer
 from hanlin.tokenizer.wordpiece import train_wordpiece
 from tiny import CPU, scatter
 
-LINES = ["Ann lives in Rome . Bob lives in Oslo . Who ? Where ?", "小明住在北京，小红住在上海。谁？哪里？"] * 8
+LINES = [
+    "Ann lives in Rome . Bob lives in Oslo . Who ? Where ?",
+    "小明住在北京，小红住在上海。谁？哪里？",
+] * 8
 ENGLISH = "Ann lives in Rome . Bob lives in Oslo ."
 CHINESE = "小明住在北京，小红住在上海。"
 
@@ -33,7 +36,10 @@ def tokenizer(tmp_path_factory):
 
 def asked(question, context, *answers):
     return Question(
-        question=question, context=context, answers=answers, starts=tuple(context.index(one) for one in answers)
+        question=question,
+        context=context,
+        answers=answers,
+        starts=tuple(context.index(one) for one in answers),
     )
 
 
@@ -105,7 +111,9 @@ def test_the_longest_answer_is_kept_to(learned):
 
 def test_unknown_answers_are_predicted_and_empty_contexts_have_none(learned):
     task, opened = learned
-    said = task.predict(opened, [Question(question="Ann ?", context=ENGLISH), Question(question="Ann ?", context="")])
+    said = task.predict(
+        opened, [Question(question="Ann ?", context=ENGLISH), Question(question="Ann ?", context="")]
+    )
     assert (said[0].text, said[1].text, said[1].start) == ("Rome", "", None)
 
 
@@ -113,7 +121,10 @@ def test_unknown_answers_are_predicted_and_empty_contexts_have_none(learned):
     ("record", "message"),
     [
         (Question(question="q", context="abc", answers=("d",)), "dev.json#2 has the answer 'd', which"),
-        (Question(question="q", context="abc", answers=("c",), starts=(1,)), "dev.json#2 has the answer 'c', which"),
+        (
+            Question(question="q", context="abc", answers=("c",), starts=(1,)),
+            "dev.json#2 has the answer 'c', which",
+        ),
         (Question(question="q", context="abc"), "dev.json#2 has no answers"),
         (Question(question="q", answers=("c",)), "dev.json#2 has no context"),
     ],

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from hanlin.base.records import Labelled, Matched, Scored
+from hanlin.base.records import Labelled, Scored, TaggedWords
 from hanlin.records.loaded import Loaded
 from hanlin.tasks.baselines import baselines
 from hanlin.tasks.classify import Classify
-from hanlin.tasks.match import Match
 from hanlin.tasks.regress import Regress
+from hanlin.tasks.tag import Tag
 
 FREQUENT, LINEAR, NETWORK = "most frequent class", "TF-IDF + logistic regression", "text-CNN"
 
@@ -121,5 +121,5 @@ def test_without_scikit_learn_it_is_left_out_and_said(monkeypatch, capsys):
 
 
 def test_other_kinds_of_tasks_have_none():
-    records = [Matched(query=query, found=("b",)) for query in ("a", "c")]
-    assert baselines(Match().begun(records), loaded(records), loaded(records)) == ()
+    records = [TaggedWords(words=("a", "b"), tags=("X", tag)) for tag in "XY"]
+    assert baselines(Tag().begun(records), loaded(records), loaded(records)) == ()

@@ -18,7 +18,11 @@ from hanlin.tokenizer.tokenizer import Tokenizer
 from hanlin.tokenizer.wordpiece import train_wordpiece
 from tiny import CPU
 
-LINES = ["Ann Lee wrote Red Sand . Bob read @ * # ^", "小明写了《红沙》，小红读过。", "person book e1 e2 - @ * # ^"] * 8
+LINES = [
+    "Ann Lee wrote Red Sand . Bob read @ * # ^",
+    "小明写了《红沙》，小红读过。",
+    "person book e1 e2 - @ * # ^",
+] * 8
 
 
 @pytest.fixture(scope="module")
@@ -53,11 +57,20 @@ FLAT = [
 ]
 NESTED = [
     of("Ann Lee wrote Red Sand .", ("name", "Lee"), ("person", "Ann Lee")),
-    of("小明写了《红沙》，小红读过。", ("name", "明"), ("person", "小明"), ("name", "红沙"), ("book", "《红沙》")),
+    of(
+        "小明写了《红沙》，小红读过。",
+        ("name", "明"),
+        ("person", "小明"),
+        ("name", "红沙"),
+        ("book", "《红沙》"),
+    ),
 ]
 TRIPLES = [
     of("Ann Lee wrote Red Sand .", relations=[("Ann Lee", "wrote", "Red Sand")]),
-    of("小明写了《红沙》，小红读过。", relations=[("小明", "wrote", "《红沙》"), ("小红", "read", "《红沙》")]),
+    of(
+        "小明写了《红沙》，小红读过。",
+        relations=[("小明", "wrote", "《红沙》"), ("小红", "read", "《红沙》")],
+    ),
 ]
 
 
@@ -77,10 +90,16 @@ def learned(task, tokenizer, records, steps=80, rate=2e-2):
 @pytest.mark.parametrize("settings", [{}, {"crf": True}, {"nested": True}])
 def test_spans_are_learned_and_said_in_characters(tokenizer, settings):
     task, opened = learned(Extract(**settings), tokenizer, FLAT)
-    assert (task.kinds, task.relations, task.nested) == (("book", "person"), (), settings.get("nested", False))
+    assert (task.kinds, task.relations, task.nested) == (
+        ("book", "person"),
+        (),
+        settings.get("nested", False),
+    )
     said = task.predict(opened, FLAT)
     for record, one in zip(FLAT, said, strict=True):
-        assert {(s.start, s.stop, s.kind) for s in one.spans} == {(s.start, s.stop, s.kind) for s in record.spans}
+        assert {(s.start, s.stop, s.kind) for s in one.spans} == {
+            (s.start, s.stop, s.kind) for s in record.spans
+        }
         assert all(record.text[s.start : s.stop] == s.text and 0 < s.probability <= 1 for s in one.spans)
         assert task.said(one) == record.answer
     values = {measure.name: measure.value for measure in task.measures(FLAT, said)}
@@ -147,13 +166,13 @@ def test_training_records_need_answers():
 
 RELATED = [
     of("Ann Lee wrote Red Sand .", ("e1", "Ann Lee"), ("e2", "Red Sand"), relations=[("Ann Lee", "author", "Red Sand")]),
-    of("Red Sand read Ann Lee .", ("e1", "Red Sand"), ("e2", "Ann Lee"), relations=[("Ann Lee", "author", "Red Sand")]),
+    of("《红沙》，小明写了。", ("e1", "《红沙》"), ("e2", "小明"), relations=[("小明", "author", "《红沙》")]),
     of("Bob read Red Sand .", ("e1", "Bob"), ("e2", "Red Sand"), relations=[("Bob", "other", "Red Sand")]),
 ]  # fmt: skip
 
 
 def test_relations_between_given_spans_are_learned_with_their_direction(tokenizer):
-    task, opened = learned(Relate(), tokenizer, RELATED, rate=5e-3)
+    task, opened = learned(Relate(), tokenizer, RELATED, rate=1e-2)
     assert task.labels == ("author(1,2)", "author(2,1)", "other(1,2)")
     assert (task.pairs, task.several) == ((("e1", "e2"),), False)
     said = task.predict(opened, RELATED)
@@ -191,7 +210,7 @@ def test_a_pair_is_marked_with_its_kinds_and_far_text_is_left_out():
 
 def test_spans_that_were_found_are_what_relations_are_told_between(tokenizer):
     extract, first = learned(Extract(kinds=("e1", "e2")), tokenizer, RELATED)
-    relate, second = learned(Relate(), tokenizer, RELATED, rate=5e-3)
+    relate, second = learned(Relate(), tokenizer, RELATED, rate=1e-2)
     texts = [Extracted(text=record.text) for record in RELATED]
     found = extract.predict(first, texts)
     said = relate.predict(second, with_spans(texts, found))
@@ -199,7 +218,14 @@ def test_spans_that_were_found_are_what_relations_are_told_between(tokenizer):
 
 
 def test_triples_are_right_by_their_words():
-    wrong = FoundRelation(subject="Ann", relation="author", object="Red Sand", subject_span=(0, 3), object_span=(14, 22), probability=1.0)
+    wrong = FoundRelation(
+        subject="Ann",
+        relation="author",
+        object="Red Sand",
+        subject_span=(0, 3),
+        object_span=(14, 22),
+        probability=1.0,
+    )
     values = {m.name: m.value for m in Relate().measures(RELATED[:1], [Found(relations=(wrong,))])}
     assert values["triple_f1"] == 0
 

@@ -12,15 +12,22 @@ from hanlin.base.records import Matched
 from hanlin.checkpoint.defaults import GenerationDefaults
 from hanlin.checkpoint.folder import save_model
 from hanlin.checkpoint.sentence import SentenceSettings, read_sentence_settings, sentence_texts
+from hanlin.evaluate.ranked import ranking_measures
 from hanlin.generate.embedding import load_encoder
 from hanlin.model.adapters.config import LoraConfig, PromptConfig
 from hanlin.model.assemble import build_model
 from hanlin.model.config import CoreConfig
 from hanlin.objective.contrastive import copies
+from hanlin.records.loaded import Loaded
+from hanlin.records.retrieval import Retrieval
+from hanlin.tasks.baselines import baselines
 from hanlin.tasks.begin import adapted
+from hanlin.tasks.look import seen_rows
 from hanlin.tasks.match import Match
 from hanlin.tasks.opened import Opened
+from hanlin.tasks.ranked import ranked_by_words
 from hanlin.tasks.rerank import Rerank
+from hanlin.tasks.retrieval import examine_search, search_by_vectors
 from hanlin.tokenizer.config import TokenizerConfig
 from hanlin.tokenizer.saving import save_tokenizer
 from hanlin.tokenizer.tokenizer import Tokenizer
@@ -129,6 +136,24 @@ def test_rows_of_records(begun, tokenizer):
     alone = every_row(task.examples(begun(task), [Matched(query="cat"), Matched(query="dog")]))
     assert alone.negative is None
     assert (alone.texts_B3[:, 0] == alone.texts_B3[:, 1]).all()
+
+
+def test_words_are_the_baseline_of_a_search():
+    records = [Matched(query="cat", found=("it meows",)), Matched(query="barks", found=("it barks",))]
+    loaded = Loaded(records, ["", ""], [{}, {}])
+    (beside,) = baselines(Match(), loaded, loaded, resamples=100)
+    assert beside.name == "BM25"
+    assert beside.figures[0].value == 1  # of equal scores the first comes first, and it is the cat's
+    assert ranked_by_words(records)[1].ranked == ("it barks", "it meows")
+    assert ranked_by_words(records)[1].scores[0] > 0
+
+
+def test_what_the_model_sees_of_a_pair(begun):
+    task = Match()
+    opened = begun(task)
+    (row,) = seen_rows(task.examples(opened, SEARCHES), [1], opened.tokenizer, opened.headed.config)
+    assert [one.text for one in row.tokens][1:-1] == ["dog", "who", "dog"]
+    assert "it barks barks" in row.target
 
 
 def test_texts_alone_are_told_apart(begun):
@@ -240,3 +265,21 @@ def test_records_that_cannot_be_measured(begun):
     ):
         with pytest.raises(DataError, match=words):
             task.measures(records, task.predict(opened, records))
+
+
+def test_a_cross_encoder_orders_what_words_have_found(begun):
+    """Documents of nothing but blanks are not read; the order is that of the scores."""
+    corpus = {f"d{number}": one.found[0] for number, one in enumerate(SEARCHES)} | {"blank": " "}
+    collection = Retrieval(corpus, {"q": "it barks"}, {"q": {"d1": 2.0, "d5": 1.0}})
+    task = Rerank()
+    opened = begun(task)
+    found = examine_search(task, opened, collection, resamples=100)
+    texts = [text for text in corpus.values() if text.strip()]
+    (one,) = task.predict(opened, [Matched(query="it barks", hard_negatives=tuple(texts))])
+    expected = ranking_measures([{corpus["d1"]: 2.0, corpus["d5"]: 1.0}], [one.ranked])[0].value
+    assert found.main.value == pytest.approx(expected)
+    assert (
+        found.baselines[0].figures[0].value > 0.8
+    )  # the word is in one of the two, and that one is worth more
+    by_vectors = search_by_vectors(Match(), begun(Match()), collection)
+    assert sorted(by_vectors[0]) == [f"d{number}" for number in range(6)]

@@ -43,8 +43,8 @@ def tagged(words, tags):
 
 
 RECORDS = [
-    tagged("Ann Lee lives in New York .".split(), "B-PER I-PER O O B-LOC I-LOC O"),
-    tagged("Bob is in Oslo .".split(), "B-PER O O B-LOC O"),
+    tagged(["Ann", "Lee", "lives", "in", "New", "York", "."], "B-PER I-PER O O B-LOC I-LOC O"),
+    tagged(["Bob", "is", "in", "Oslo", "."], "B-PER O O B-LOC O"),
     tagged("小明住在北京，", "B-PER I-PER O O B-LOC I-LOC O"),
     tagged("小红住在上海。", "B-PER I-PER O O B-LOC I-LOC O"),
 ]
@@ -79,7 +79,9 @@ def test_spans_are_learned_and_said_as_bio(bert, settings):
         (4, 6, "LOC", "New York"),
     ]
     assert said[2].spans[1].text == "北京"
-    assert [span.probability for span in first] == [min(said[0].probabilities[s.start : s.stop]) for s in first]
+    assert [span.probability for span in first] == [
+        min(said[0].probabilities[s.start : s.stop]) for s in first
+    ]
     values = {measure.name: measure.value for measure in task.measures(RECORDS, said)}
     assert values == dict.fromkeys(values, 1)
     assert next(iter(values)) == "f1"
@@ -91,7 +93,9 @@ def test_spans_are_learned_and_said_as_bio(bert, settings):
 def test_figures_count_whole_spans(bert):
     task = Tag().begun(RECORDS)
     record = RECORDS[0]
-    said = task._said(record, [task.labels.index(tag) for tag in ("B-PER", "O", "O", "O", "B-LOC", "I-LOC", "O")], [0.5] * 7)
+    said = task._said(
+        record, [task.labels.index(tag) for tag in ("B-PER", "O", "O", "O", "B-LOC", "I-LOC", "O")], [0.5] * 7
+    )
     values = {measure.name: measure.value for measure in task.measures([record], [said])}
     assert (values["f1"], values["precision"], values["recall"]) == (0.5, 0.5, 0.5)
     assert values["accuracy"] == pytest.approx(6 / 7)
@@ -116,7 +120,9 @@ def test_what_is_said_is_valid_whatever_the_scores(bert, settings):
 @pytest.mark.parametrize("crf", [False, True])
 def test_every_word_of_a_long_sentence_has_a_tag(bert, crf):
     task, opened = learned(Tag(crf=crf, max_tokens=16, overlap=6), bert)
-    long = tagged("".join("小明住在北京，" for _ in range(12)), " ".join(["B-PER I-PER O O B-LOC I-LOC O"] * 12))
+    long = tagged(
+        "".join("小明住在北京，" for _ in range(12)), " ".join(["B-PER I-PER O O B-LOC I-LOC O"] * 12)
+    )
     assert len(task.examples(opened, [*RECORDS, long])) > 10
     (said,) = task.predict(opened, [long])
     assert len(said.tags) == len(said.probabilities) == len(long.words)
@@ -142,7 +148,7 @@ def test_segmentation_by_letters_alone(bert):
 
 
 def test_tags_of_single_words(bert):
-    records = [tagged("Bob is in Oslo .".split(), "N V P N X"), tagged("小 住 在".split(), "N V P")]
+    records = [tagged(["Bob", "is", "in", "Oslo", "."], "N V P N X"), tagged(["小", "住", "在"], "N V P")]
     task, opened = learned(Tag(), bert, records)
     said = task.predict(opened, records)
     assert ([one.tags for one in said], said[0].spans) == ([record.tags for record in records], ())
