@@ -99,6 +99,14 @@ def _length_lines(train: Examples) -> Iterator[str]:
     if lengths is not None and lengths.cut_records:
         yield str(Text(f"{lengths.cut_records:,} records are cut, by {lengths.cut_tokens:,} tokens in all.",
                        f"{lengths.cut_records:,} 条记录被截断，共 {lengths.cut_tokens:,} 个词元。"))  # fmt: skip
+    unaligned = getattr(train, "unaligned", 0)
+    if unaligned:
+        yield str(
+            Text(
+                f"{unaligned:,} spans begin or end within a token, which no label can tell exactly.",
+                f"{unaligned:,} 个片段的边界落在词元之内，标签无法精确表示。",
+            )
+        )
     left_out = getattr(train, "left_out", ())
     if left_out:
         yield str(Text(f"{len(left_out):,} do not fit and are left out: {', '.join(left_out[:3])} ...",
