@@ -13,7 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from hanlin.evaluate.correlation import correlation_interval, pearson, spearman
+from hanlin.evaluate.figures import figures
+from hanlin.evaluate.numbers import number_measures
 from hanlin.generate.embedding import load_encoder
 
 
@@ -31,10 +32,10 @@ def main() -> None:
     cosines_N = (first_NC * second_NC).sum(1)
     print(f"{encoder.name}, {encoder.settings}")
     print(f"{len(pairs)} pairs, {len(embedded.cut)} texts cut, {2 * len(pairs) / seconds:.0f} texts a second")
-    for name, correlation in (("Spearman", spearman), ("Pearson", pearson)):
-        interval = correlation_interval(correlation, cosines_N, scores_N)
-        value = correlation(cosines_N, scores_N)
-        print(f"{name:<9} {100 * value:.2f} [{100 * interval.low:.2f}, {100 * interval.high:.2f}]")
+    for figure in figures(number_measures(scores_N.tolist(), cosines_N.tolist())[:2]):
+        print(
+            f"{figure.name:<9} {100 * figure.value:.2f} [{100 * (figure.low or 0):.2f}, {100 * (figure.high or 0):.2f}]"
+        )
 
 
 if __name__ == "__main__":

@@ -18,13 +18,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from hanlin.tasks.baselines import baselines
-
 from hanlin.base.device import choose_compute
 from hanlin.checkpoint.folder import find_model
 from hanlin.stages.finetune_data import ONE, Learned, read_learned
 from hanlin.stages.finetune_recipe import FinetuneRecipe, read_finetune_recipe
 from hanlin.stages.finetune_train import Training, prepare, settled
+from hanlin.tasks.baselines import baselines
 
 RESULTS = Path("runs/results/finetuning.jsonl")
 PEER = Path(__file__).parents[1] / "benchmarks" / "peers" / "trainer.py"

@@ -84,7 +84,9 @@ def test_shipped_recipes_are_valid(recipe: Path) -> None:
     assert read_recipe(recipe).folder == Path("runs") / recipe.stem
 
 
-@pytest.mark.parametrize("recipe", sorted((ROOT / "recipes/tasks").glob("*.yaml")), ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "recipe", sorted((ROOT / "recipes/tasks").glob("*.yaml")), ids=lambda path: path.stem
+)
 def test_shipped_recipes_of_tasks_are_valid(recipe: Path) -> None:
     chosen = read_finetune_recipe(str(recipe))
     assert chosen.folder == Path("runs") / recipe.stem

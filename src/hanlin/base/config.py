@@ -48,8 +48,8 @@ def read_settings(
         tree = OmegaConf.create(text or "{}")
         if not OmegaConf.is_dict(tree):
             raise _unreadable(path, "the top level must be `key: value` lines")
-        tree = OmegaConf.merge(tree, OmegaConf.create(dict(given)))
-        values = OmegaConf.to_container(_override(tree, overrides), resolve=True)
+        tree = _override(OmegaConf.merge(tree, OmegaConf.create(dict(given))), overrides)
+        values = OmegaConf.to_container(tree, resolve=True)
     except (OmegaConfBaseException, yaml.YAMLError, ValueError) as error:
         raise _unreadable(path, str(error)) from error
     assert isinstance(values, dict)

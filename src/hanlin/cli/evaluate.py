@@ -21,17 +21,15 @@ def evaluate(
     tasks: Annotated[
         tuple[str, ...],
         Parameter(
-            consume_multiple=True,
             negative=(),
-            help="Task files (.yaml) or names of lm-evaluation-harness, with spaces or commas between.",
+            help="Task files (.yaml) or names of lm-evaluation-harness, with commas between or given several times.",
         ),
     ] = (),
     data: Annotated[
         tuple[Path, ...],
         Parameter(
-            consume_multiple=True,
             negative=(),
-            help="Files by which a fine-tuned folder is examined in its own task.",
+            help="A file by which a fine-tuned folder is examined in its own task; may be given several times.",
         ),
     ] = (),
     shots: Annotated[

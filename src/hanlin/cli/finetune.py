@@ -18,22 +18,26 @@ def finetune(
     *overrides: Annotated[str, Parameter(help="Settings such as training.epochs=5 or task.max_tokens=128.")],
     model: Annotated[str | None, Parameter(help="The model to begin with: a folder or a name.")] = None,
     folder: Annotated[Path | None, Parameter(help="Where to write; default: runs/KIND.")] = None,
-    train: Annotated[Files, Parameter(help="A file or folder of training records; may be given several times.")] = (),
-    valid: Annotated[Files, Parameter(help="Files to choose the best step by; default: a part of train.")] = (),
+    train: Annotated[
+        Files, Parameter(help="A file or folder of training records; may be given several times.")
+    ] = (),
+    valid: Annotated[
+        Files, Parameter(help="Files to choose the best step by; default: a part of train.")
+    ] = (),
     test: Annotated[Files, Parameter(help="Files to examine; default: a part of train.")] = (),
     method: Annotated[
         str | None,
         Parameter(help="full, lora, prompt-tuning, verbalizer, zero-shot or few-shot; default: full."),
     ] = None,
-    text: Annotated[str | None, Parameter(help="The column of the text (or question, source, words).")] = None,
+    text: Annotated[
+        str | None, Parameter(help="The column of the text (or question, source, words).")
+    ] = None,
     pair: Annotated[str | None, Parameter(help="The column of the second text.")] = None,
     label: Annotated[str | None, Parameter(help="The column of the answer.")] = None,
     column: Annotated[
         tuple[str, ...], Parameter(negative=(), help="Other fields and their columns, such as source=en.")
     ] = (),
-    look_only: Annotated[
-        bool, Parameter(negative=(), help="Only show what would be learned from.")
-    ] = False,
+    look_only: Annotated[bool, Parameter(negative=(), help="Only show what would be learned from.")] = False,
     fresh: Fresh = False,
     json: Json = False,
 ) -> None:

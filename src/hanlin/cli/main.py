@@ -15,8 +15,8 @@ from hanlin.cli import models, recipes
 from hanlin.cli.compare import compare
 from hanlin.cli.evaluate import evaluate
 from hanlin.cli.finetune import finetune
-from hanlin.cli.records import records
 from hanlin.cli.predict import predict
+from hanlin.cli.records import records
 from hanlin.cli.show import doctor, show
 
 app = App(

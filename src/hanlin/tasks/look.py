@@ -19,13 +19,19 @@ from hanlin.batches.views import Views
 from hanlin.model.config import CoreConfig
 from hanlin.tokenizer.tokenizer import Tokenizer
 
+Role = Literal["read", "learned"]
+
+_READ: tuple[Role, str] = ("read", "")
+_HALF, _MOST_BYTES = "\ufffd", 4
+"""What stands for bytes that are no whole character, and how many bytes of UTF-8 one has at most."""
+
 
 @dataclass(frozen=True)
 class Seen:
     """One token: its text, whether it is only read, or what is learned at it ("" where the token itself is)."""
 
     text: str
-    role: Literal["read", "learned"]
+    role: Role
     target: str = ""
 
 
@@ -58,8 +64,10 @@ def _seen(batch: Any, tokenizer: Tokenizer, names: Sequence[str]) -> SeenRow:
             )
         case SourceTarget():
             targets = batch.targets_BT[0]
-            learned = [Seen(_text([id], tokenizer), "learned") for id in targets[targets != IGNORE].tolist()]
-            return SeenRow([*_read(batch.source_BS[0], tokenizer), *learned])
+            written: list[tuple[int, Role, str]] = [
+                (id, "learned", "") for id in targets[targets != IGNORE].tolist()
+            ]
+            return SeenRow([*_read(batch.source_BS[0], tokenizer), *_pieces(written, tokenizer)])
         case Views():
             second = batch.second.tokens_BT[0].tolist()
             return SeenRow(_read(batch.first.tokens_BT[0], tokenizer), _text(second, tokenizer))
@@ -76,20 +84,17 @@ def _with_targets(batch: Batch, tokenizer: Tokenizer, names: Sequence[str]) -> l
     """Targets are labels of tokens where the model has names for them, else the tokens that follow."""
     tokens, targets = batch.tokens_BT[0].tolist(), batch.targets_BT[0].tolist()
     if names:
-        return [
-            Seen(
-                _text([id], tokenizer),
-                "read" if target == IGNORE else "learned",
-                "" if target == IGNORE else names[target],
-            )
-            for id, target in zip(tokens, targets, strict=True)
-        ]
+        told = [("read", "") if target == IGNORE else ("learned", names[target]) for target in targets]
+        return _pieces([(id, *what) for id, what in zip(tokens, told, strict=True)], tokenizer)
     learned = [False, *(target != IGNORE for target in targets)]
     last = [targets[-1]] if targets[-1] != IGNORE else []
-    return [
-        Seen(_text([id], tokenizer), "learned" if is_learned else "read")
-        for id, is_learned in zip([*tokens, *last], learned, strict=False)
-    ]
+    return _pieces(
+        [
+            (id, "learned" if is_learned else "read", "")
+            for id, is_learned in zip([*tokens, *last], learned, strict=False)
+        ],
+        tokenizer,
+    )
 
 
 def _label(value: Tensor, names: Sequence[str]) -> str:
@@ -101,7 +106,21 @@ def _label(value: Tensor, names: Sequence[str]) -> str:
 
 
 def _read(ids_T: Tensor, tokenizer: Tokenizer) -> list[Seen]:
-    return [Seen(_text([id], tokenizer), "read") for id in ids_T.tolist()]
+    return _pieces([(id, "read", "") for id in ids_T.tolist()], tokenizer)
+
+
+def _pieces(tokens: Sequence[tuple[int, Role, str]], tokenizer: Tokenizer) -> list[Seen]:
+    """Tokens with their texts; those that are bytes of one character stand together."""
+    pieces, held, kind = list[Seen](), list[int](), _READ
+    for id, role, target in tokens:
+        if held and (role, target) != kind:
+            pieces.append(Seen(_text(held, tokenizer), *kind))
+            held = []
+        held, kind = [*held, id], (role, target)
+        if _HALF not in (text := _text(held, tokenizer)) or len(held) == _MOST_BYTES:
+            pieces.append(Seen(text, *kind))
+            held = []
+    return [*pieces, *([Seen(_text(held, tokenizer), *kind)] if held else [])]
 
 
 def _text(ids: list[int], tokenizer: Tokenizer) -> str:

@@ -149,7 +149,9 @@ def base_fingerprint(model: Model) -> str:
     """
     own = {}
     for name, parameter in model.named_parameters():
-        if not re.match(r"(head|transform|pooler|next_sentence|transitions)\.", name) and not _ADDED.search(name):
+        if not re.match(r"(head|transform|pooler|next_sentence|transitions)\.", name) and not _ADDED.search(
+            name
+        ):
             values = parameter.detach().flatten()
             values = values[:: max(1, len(values) // 256)].to("cpu", torch.bfloat16)
             own[name] = [list(parameter.shape), values.view(torch.int16).tolist()]
