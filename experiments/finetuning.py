@@ -14,7 +14,7 @@ import json
 import statistics
 import subprocess
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ from hanlin.tasks.baselines import baselines
 
 RESULTS = Path("runs/results/finetuning.jsonl")
 PEER = Path(__file__).parents[1] / "benchmarks" / "peers" / "trainer.py"
-ENGLISH, CHINESE = "all-minilm-l6-v2", "runs/zh-en-encoder"
+ENGLISH, CHINESE = "all-minilm-l6-v2", "runs/zh-encoder"
 
 
 @dataclass(frozen=True)
@@ -70,18 +70,22 @@ def main() -> None:
     parser.add_argument("names", nargs="*", default=list(SETS))
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--most", type=int, help="training records at most, instead of those of each set")
+    parser.add_argument("--epochs", type=float, help="instead of those of each set")
     parser.add_argument("--table", action="store_true")
     given = parser.parse_args()
     if not given.table:
         for name in given.names:
             for seed in range(given.seeds):
-                run(given.data, name, seed, given.threads)
+                run(given.data, name, seed, given)
     print(table())
 
 
-def run(data: Path, name: str, seed: int, threads: int) -> None:
+def run(data: Path, name: str, seed: int, given: argparse.Namespace) -> None:
     """Hanlin, then the peer, unless they have run before."""
-    recipe = recipe_of(data, SETS[name], name, seed)
+    chosen, threads = SETS[name], given.threads
+    chosen = replace(chosen, most=given.most or chosen.most, epochs=given.epochs or chosen.epochs)
+    recipe = recipe_of(data, chosen, name, seed)
     (learned,) = read_learned(recipe)
     for who, one in (("hanlin", ours), ("Trainer", theirs)):
         if not any((line["set"], line["seed"], line["by"]) == (name, seed, who) for line in results()):
@@ -97,7 +101,7 @@ def run(data: Path, name: str, seed: int, threads: int) -> None:
                 }
             )
     if seed == 0 and not any((line["set"], line["by"]) == (name, "baseline") for line in results()):
-        for beside in baselines(learned.task, learned.sides["train"], learned.sides["test"]):
+        for beside in baselines(learned.task, learned.sides["train"], learned.sides["test"], resamples=100):
             figures = {figure.name: figure.value for figure in beside.figures}
             keep(
                 {

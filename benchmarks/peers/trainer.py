@@ -37,7 +37,7 @@ def main() -> None:
         num_train_epochs=job["epochs"],
         learning_rate=job["learning_rate"],
         weight_decay=0.01,
-        warmup_ratio=0.06,
+        warmup_steps=int(0.06 * job["epochs"] * -(-len(rows["train"]) // job["batch_rows"])),
         lr_scheduler_type="linear",
         seed=job["seed"],
         save_strategy="no",

@@ -60,26 +60,30 @@ def calibration_error(confidence_N: ArrayLike, right_N: ArrayLike, bins: int = B
     return Measure("ece", error, len(bin_N), "lower")
 
 
-def fit_temperature(logits_NK: ArrayLike, truth_N: Sequence[int] | Ids) -> float:
+def fit_temperature(
+    logits_NK: ArrayLike, truth_N: Sequence[int] | Ids, deviation: float | None = None
+) -> float:
     """The T for which softmax(logits / T) gives the true classes the highest probability; 0.01 to 100.
 
     Logarithms of probabilities do as well as logits; for one logit of yes give the columns 0 and logit. To be fitted on
     records that the model was not trained on. No prediction changes. Source: arXiv 1706.04599, section 4.2.
 
-    The negative log-likelihood is convex in 1 / T: its slope, mean over records of E[logit] - true logit, is brought to 0
-    by halving.
+    deviation: of a normal prior of mean 0 on log T. Without one, records that are all told rightly, however few, make T as
+    small as can be, and records about which the model knows nothing make it as large.
     """
-    logits = _finite(logits_NK)
-    true_N = logits[np.arange(len(logits)), np.asarray(truth_N)]
+    logits, truth_N = _finite(logits_NK), np.asarray(truth_N)
 
-    def slope(inverse: float) -> float:
-        return float(((with_temperature(logits, 1 / inverse) * logits).sum(1) - true_N).mean())
+    def cost(log_t: float) -> float:
+        p_N = with_temperature(logits, float(np.exp(log_t)))[np.arange(len(logits)), truth_N]
+        prior = 0.0 if deviation is None else log_t**2 / (2 * deviation**2)
+        return prior - float(np.log(np.maximum(p_N, 1e-300)).sum())
 
-    low, high = np.log(1 / MOST_TEMPERATURE), np.log(1 / LEAST_TEMPERATURE)
-    for _ in range(50):
-        middle = (low + high) / 2
-        low, high = (low, middle) if slope(np.exp(middle)) > 0 else (middle, high)
-    return float(np.exp(-(low + high) / 2))
+    low, high = np.log(LEAST_TEMPERATURE), np.log(MOST_TEMPERATURE)
+    for _ in range(12):  # each round keeps the two steps of twenty around the best
+        steps = np.linspace(low, high, 21)
+        best = int(np.argmin([cost(step) for step in steps]))
+        low, high = steps[max(0, best - 1)], steps[min(20, best + 1)]
+    return float(np.exp((low + high) / 2))
 
 
 def with_temperature(logits_NK: ArrayLike, temperature: float) -> Floats:

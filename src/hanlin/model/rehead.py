@@ -26,10 +26,10 @@ def with_head(model: Decoder | Encoder, **head: Any) -> tuple[Decoder | Encoder,
     config = _with_settings(model.config, head)
     changed = build_outline(config)
     assert isinstance(changed, Decoder | Encoder)
-    new = list[str]()
+    new, same_head = list[str](), _says(config) == _says(model.config)
     for name, module in list(changed.named_children()):
         own = getattr(model, name, None)
-        if own is not None and _shapes(own) == _shapes(module):
+        if own is not None and _shapes(own) == _shapes(module) and (name != "head" or same_head):
             setattr(changed, name, own)
         elif _shapes(module):
             new += [f"{name}.{inner}" for inner in _shapes(module)]
@@ -51,6 +51,13 @@ def _with_settings(config: CoreConfig, head: dict[str, Any]) -> CoreConfig:
             Text(f"This model cannot have such a head: {error}", f"该模型不能使用这样的 head：{error}"),
             Text("Choose another model for this task.", "请为该任务另选模型。"),
         ) from error
+
+
+def _says(config: CoreConfig) -> tuple[object, ...]:
+    """What the outputs of a head mean."""
+    names = config.label_names or tuple(f"LABEL_{number}" for number in range(config.labels))
+    over_vocabulary = config.head in ("lm", "masked", "pretraining")
+    return ("vocabulary",) if over_vocabulary else (config.head, names, config.multi_label)
 
 
 def _shapes(module: nn.Module) -> dict[str, torch.Size]:

@@ -116,6 +116,7 @@ def _split(sides: dict[Split, Loaded[RecordT]], config: SplitConfig) -> dict[Spl
     numbers: dict[Split, list[int]] = {side: [] for side in SPLITS}
     for number, record in enumerate(train.records):
         numbers[choose_split(text_digest(_key(record)), wanted)].append(number)
+    moved = _move_unseen_classes(train.records, numbers)
     divided = {side: train.chosen(numbers[side]) for side in SPLITS}
     divided |= {side: loaded for side, loaded in sides.items() if side != "train"}
     taken = [side for side, share in shares.items() if share]
@@ -128,7 +129,27 @@ def _split(sides: dict[Split, Loaded[RecordT]], config: SplitConfig) -> dict[Spl
             f"{'、'.join(taken)} 由训练文件按文本散列划出：{counts}。",
         )
         divided["train"] = replace(divided["train"], notes=[*divided["train"].notes, note])
+    if moved:
+        note = Text(
+            f"{moved} records of classes that training would not have seen were left in it.",
+            f"有 {moved} 条记录的类别在训练部分中不会出现，因而留在训练部分。",
+        )
+        divided["train"] = replace(divided["train"], notes=[*divided["train"].notes, note])
     return divided
+
+
+def _move_unseen_classes(records: Sequence[TaskRecord], numbers: dict[Split, list[int]]) -> int:
+    """Take records of classes that only other sides have back to training, where they can be learned; how many."""
+    labels = [record.labels or () if isinstance(record, Labelled) else () for record in records]
+    seen = {label for number in numbers["train"] for label in labels[number]}
+    moved = 0
+    for side in SPLITS[1:]:
+        unseen = [number for number in numbers[side] if not seen.issuperset(labels[number])]
+        seen.update(label for number in unseen for label in labels[number])
+        numbers[side] = [number for number in numbers[side] if number not in set(unseen)]
+        numbers["train"] = sorted([*numbers["train"], *unseen])
+        moved += len(unseen)
+    return moved
 
 
 def _key(record: TaskRecord) -> str:

@@ -12,19 +12,25 @@ Scheme = Literal["BIO", "IOB1", "BIOES", "BMES", "BILOU"]
 
 _TAG = re.compile(r"([BIOEMSLU])[-_](.+)")
 _LETTERS: dict[str, str] = {"M": "I", "E": "I", "L": "I", "S": "B", "U": "B"}
+_MISTAKES = 0.05
+"""Tags of no scheme for each that is of one, up to which they are taken for mistakes."""
 
 
 def scheme_of(sentences: Iterable[Sequence[str]]) -> Scheme | None:
-    """The scheme of the tags, or None if they are tags of single words, such as parts of speech."""
+    """The scheme of the tags, or None if they are tags of single words, such as parts of speech.
+
+    A few tags of no scheme among many that are of one are mistakes, which `invalid_place` finds.
+    """
     letters: set[str] = set()
+    of_scheme = of_none = 0
     begins_after_itself = begins_elsewhere = enters = False
     for tags in sentences:
         before = "O"
         for tag in tags:
             found = _TAG.fullmatch(tag)
-            if found is None and tag != "O":
-                return None
+            of_none += found is None and tag != "O"
             if found is not None:
+                of_scheme += 1
                 letters.add(found[1])
                 same = before != "O" and before[2:] == found[2]
                 if found[1] == "B":
@@ -32,7 +38,7 @@ def scheme_of(sentences: Iterable[Sequence[str]]) -> Scheme | None:
                     begins_elsewhere |= not same
                 enters |= found[1] == "I" and not same
             before = tag
-    if not letters:
+    if not letters or of_none > _MISTAKES * of_scheme:
         return None
     if letters & {"L", "U"}:
         return "BILOU"
@@ -60,8 +66,10 @@ def as_bio(tags: Sequence[str], scheme: Scheme) -> tuple[str, ...]:
 
 
 def invalid_place(tags: Sequence[str]) -> int | None:
-    """The first place of BIO tags with an I-X that goes on with no X; None if there is none."""
+    """The first place of BIO tags with an I-X that goes on with no X, or a tag that is none; None if there is none."""
     for place, (before, tag) in enumerate(zip(["O", *tags], tags, strict=False)):
+        if tag != "O" and _TAG.fullmatch(tag) is None:
+            return place
         if tag[:2] == "I-" and (before == "O" or before[2:] != tag[2:]):
             return place
     return None

@@ -173,6 +173,14 @@ def _check_count(words: Sequence[str], tags: Sequence[str]) -> None:
 
 def _check_bio(words: Sequence[str], tags: Sequence[str]) -> None:
     place = invalid_place(tags)
+    if place is not None and tags[place][:2] != "I-":
+        raise BadRow(
+            Text(
+                f"word {place + 1} ({words[place]!r}) has the tag {tags[place]}, which neither begins nor goes on with a span",
+                f"第 {place + 1} 个词（{words[place]!r}）的标签 {tags[place]} 既不开始片段，也不延续片段",
+            ),
+            Text("Write O, or B- or I- before what the span is.", "请改为 O，或在片段类型之前写 B- 或 I-。"),
+        )
     if place is not None:
         kind = tags[place][2:]
         raise BadRow(

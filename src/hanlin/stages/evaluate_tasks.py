@@ -10,6 +10,7 @@ from hanlin.base.device import DeviceName
 from hanlin.base.errors import ConfigError
 from hanlin.base.files import write_text
 from hanlin.base.language import Text, speaks_chinese
+from hanlin.base.manifest import NAME, read_manifest
 from hanlin.checkpoint.folder import find_model
 from hanlin.evaluate.labels import Lang
 from hanlin.evaluate.task_page import write_task_page
@@ -110,6 +111,17 @@ def _lang() -> Lang:
     return "zh" if speaks_chinese() else "en"
 
 
+def _seen_in_training(folder: Path, named: Sequence[Path]) -> list[Text]:
+    """Of files that the model was fine-tuned with, byte for byte, that this is so."""
+    known = set(read_manifest(folder).inputs.values()) if (folder / NAME).is_file() else set()
+    return [
+        Text(f"{path} is a file that this model was fine-tuned with: these figures say nothing of new records.",
+             f"{path} 是该模型微调所用的文件：这些指标不能说明它在新记录上的表现。")
+        for path in files_of(named)
+        if checksum(path) in known
+    ]  # fmt: skip
+
+
 class _Run:
     """One model on its way through all that it is asked."""
 
@@ -121,6 +133,8 @@ class _Run:
         """What a fine-tuned folder does, on these files."""
         opened = load_task(self.model, self.manner.device)
         loaded: Loaded[Any] = load_records(opened.task.record, data.test, data)
+        opened.task.check_answers(loaded.records, loaded.places)
+        loaded.notes.extend(_seen_in_training(find_task(Path(self.model)), data.test))
         self._examine(opened.kind, opened.task, opened.opened, loaded, data)
 
     def task_file(self, path: Path) -> None:

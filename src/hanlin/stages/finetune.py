@@ -4,13 +4,14 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from hanlin.base.device import Compute, choose_compute
 from hanlin.base.files import write_text
 from hanlin.base.language import Text, speaks_chinese
 from hanlin.base.lock import locked
-from hanlin.base.manifest import NAME, Manifest
+from hanlin.base.manifest import NAME, Manifest, read_manifest
 from hanlin.base.progress import console
 from hanlin.base.sinks import read_metrics
 from hanlin.checkpoint.folder import find_model
@@ -24,7 +25,7 @@ from hanlin.stages.finetune_data import ONE, Learned, read_learned, suited, trai
 from hanlin.stages.finetune_examine import examine_part
 from hanlin.stages.finetune_look import look
 from hanlin.stages.finetune_recipe import FinetuneRecipe
-from hanlin.stages.finetune_train import Prepared, Trained, Training, prepare, settled
+from hanlin.stages.finetune_train import Prepared, Trained, Training, check_same_run, prepare, settled
 from hanlin.stages.lineage import model_fingerprint
 from hanlin.stages.new_model import make_new_model
 from hanlin.tasks.examination import prediction_lines
@@ -78,20 +79,34 @@ def run_finetune(recipe: FinetuneRecipe, fresh: bool = False, look_only: bool = 
     Raises `Interrupted` after Ctrl-C (state saved), `ConfigError` if the folder holds another run, `DataError` for
     records that cannot be learned from.
     """
+    if look_only:
+        with (
+            TemporaryDirectory() as place
+        ):  # a new model for looking at tokens; nothing is written in the folder
+            _run(recipe, Path(place)).look()
+        return Finetuned({}, {})
     with locked(recipe.folder):
-        learned = read_learned(recipe)
-        if recipe.new is not None:
-            make_new_model(recipe.new, training_texts(learned), recipe.folder / START, recipe.training.seed)
-            recipe = recipe.model_copy(update={"model": str(recipe.folder / START)})
-        learned = suited(learned, find_model(Path(recipe.model)))
-        identity = {"recipe": recipe.model_dump(mode="json", exclude={"folder", "examine", "model"})}
-        inputs = {"model": model_fingerprint(recipe.model)}
-        for part in learned:
-            inputs |= {f"{part.name}: {path}": digest for path, digest in part.files.items()}
-        run = _Run(recipe, learned, identity, inputs)
-        if not fresh and not look_only and run.is_done():
-            return run.read()
-        return run.run(fresh, look_only)
+        run = _run(recipe, recipe.folder / START)
+        if not fresh:
+            if run.is_done():
+                return run.read()
+            check_same_run(recipe.folder, KIND, run.identity, run.inputs)
+        return run.run(fresh)
+
+
+def _run(recipe: FinetuneRecipe, start: Path) -> "_Run":
+    """The run of a recipe; a model that is new is made at `start`."""
+    learned = read_learned(recipe)
+    if recipe.new is not None:
+        make_new_model(recipe.new, training_texts(learned), start, recipe.training.seed)
+        recipe = recipe.model_copy(update={"model": str(start)})
+    learned = suited(learned, find_model(Path(recipe.model)))
+    left_out = {"folder", "examine", *(() if recipe.new is None else ("model",))}
+    identity = {"recipe": recipe.model_dump(mode="json", exclude=left_out)}
+    inputs = {"model": model_fingerprint(recipe.model)}
+    for part in learned:
+        inputs |= {f"{part.name}: {path}": digest for path, digest in part.files.items()}
+    return _Run(recipe, learned, identity, inputs)
 
 
 class _Run:
@@ -126,8 +141,8 @@ class _Run:
             {name: read_task_results(self.examination_folder(name))[0] for name in names},
         )
 
-    def run(self, fresh: bool, look_only: bool) -> Finetuned:
-        """Look at the records, train, examine, write."""
+    def look(self) -> Prepared:
+        """Open the model, and say what is to be learned from."""
         prepared = prepare(self.recipe, self.learned, self.compute)
         for part in self.learned:
             look(part, prepared.opened[part.name], prepared.train[part.name])
@@ -138,8 +153,11 @@ class _Run:
                 ),
                 markup=False,
             )  # fmt: skip
-        if look_only:
-            return Finetuned({}, {})
+        return prepared
+
+    def run(self, fresh: bool) -> Finetuned:
+        """Look at the records, train, examine, write."""
+        prepared = self.look()
         if fresh:
             shutil.rmtree(self.folder / "folds", ignore_errors=True)
         trained = self._train(prepared, fresh)
@@ -190,10 +208,17 @@ class _Run:
         return found
 
     def _write_manifest(self, report: dict[str, Any]) -> None:
+        models = [self.model_folder(part.name) for part in self.learned]
+        files = {
+            f"{folder.relative_to(self.folder).as_posix()}/{name}": digest
+            for folder in models
+            for name, digest in read_manifest(folder).files.items()
+        }
         manifest = Manifest(
             kind=KIND,
             config={**self.identity, "examine": self.recipe.examine.model_dump(mode="json")},
             inputs=self.inputs,
+            files=files,
             report=report,
         )
         write_text(self.folder / NAME, manifest.model_dump_json(indent=1) + "\n")

@@ -36,8 +36,10 @@ def examine_part(
     else:
         found, known, said = _examined(recipe, part, opened)
     config = recipe.examine
+    leaks = () if part.data.folds else (one.text for one in part.overlaps.leaks if one.second == "test")
+    found = found.model_copy(update={"notes": (*found.notes, *leaks)})
     changed: dict[str, Any] = {"files": part.files}
-    if config.baselines and part.task.is_trained:
+    if config.baselines and part.task.is_trained and not part.data.folds:
         changed["baselines"] = baselines(part.task, part.sides["train"], known, config.resamples, config.seed)
     if config.robustness:
         title = str(Text("robustness", "稳健性"))
@@ -83,7 +85,7 @@ def _cross_validated(
     name, spread = found.main.name, over.deviation or 0.0
     listed = ", ".join(f"{value:.3f}" for value in values)
     note = Text(f"Cross-validation with {len(values)} folds: {name} {over.mean:.3f}, deviation {spread:.3f} ({listed}). "
-                "The saved model has learned from all records.",
+                "The saved model has learned from all of them.",
                 f"{len(values)} 折交叉验证：{name} {over.mean:.3f}，标准差 {spread:.3f}（{listed}）。保存的模型学习了全部记录。")  # fmt: skip
     return found.model_copy(update={"notes": (*found.notes, note)}), known, said
 

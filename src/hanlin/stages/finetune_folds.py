@@ -82,7 +82,9 @@ def _predictions(
     prepared = prepare(recipe, [part], compute)
     config = settled(recipe, [part], len(prepared.train[part.name]))
     Training(folder, prepared, [part], config, compute, identity, inputs).run()
-    said: list[Record] = part.task.predict(prepared.opened[part.name], part.sides["test"].records)
+    opened = prepared.opened[part.name]
+    task = part.task.calibrated(opened, part.sides["valid"].records)
+    said: list[Record] = task.predict(opened, part.sides["test"].records)
     values = {
         "identity": {**identity, "inputs": inputs},
         "predictions": [one.model_dump(mode="json") for one in said],

@@ -9,7 +9,7 @@ from rich.markup import escape
 from hanlin.base.errors import MissingExtra
 from hanlin.base.language import Text
 from hanlin.base.progress import console
-from hanlin.base.records import Labelled
+from hanlin.base.records import SPLITS, Labelled
 from hanlin.batches.loader import Examples
 from hanlin.records.doubts import find_doubts
 from hanlin.stages.finetune_data import Learned
@@ -42,11 +42,8 @@ def look(learned: Learned, opened: Opened, train: Examples) -> None:
 def _read_lines(learned: Learned) -> Iterator[str]:
     counts = ", ".join(f"{side} {len(loaded):,}" for side, loaded in learned.sides.items())
     yield str(Text(f"Records: {counts}.", f"记录：{counts}。"))
-    train = learned.sides["train"]
-    if train.columns:
-        columns = ", ".join(f"{field} = {column}" for field, column in train.columns.items())
-        yield str(Text(f"Columns: {columns}.", f"列：{columns}。"))
-    yield from map(str, train.notes)
+    for side in SPLITS:
+        yield from map(str, learned.sides[side].notes)
     for side, loaded in learned.sides.items():
         for problem in loaded.skipped[:ROWS]:
             yield str(

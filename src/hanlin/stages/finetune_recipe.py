@@ -90,8 +90,15 @@ class FinetuneRecipe(Settings):
         method = task.get("method") if isinstance(task, dict) else None
         usual = {"lora": ADAPTER_TRAINING, "prompt-tuning": PROMPT_TRAINING}.get(str(method), USUAL_TRAINING)
         given = values.get("training", {})
+        usual = dict(usual)
         if "steps" in given:
-            usual = {key: value for key, value in usual.items() if key != "epochs"}
+            del usual["epochs"]
+            if isinstance(given["steps"], int):
+                usual["warmup"] = int(0.06 * given["steps"])
+        if given.get("schedule", "linear") in ("constant", "inverse-sqrt"):
+            del usual["final_share"]
+        if given.get("schedule") == "inverse-sqrt":
+            usual["warmup"] = max(1, usual.get("warmup", 1))
         if given.get("optimizer", "adamw") != "adamw":
             usual = {"epochs": usual["epochs"]} if "epochs" in usual else {}
         return {**values, "training": {**usual, **given}}
@@ -102,6 +109,15 @@ class FinetuneRecipe(Settings):
             raise ValueError("give either task, or tasks with several")
         if bool(self.model) == (self.new is not None):
             raise ValueError("give either model, or new with the shape of a new one")
+        if self.tasks and any(part.data.folds for part in self.tasks.values()):
+            raise ValueError("data.folds is for one task; learn several without it")
+        if self.data.folds and self.data.test:
+            raise ValueError("data.folds examines all of data.train; leave data.test out")
+        if self.data.folds and (self.examine.robustness or self.examine.out_of_domain):
+            raise ValueError(
+                "with data.folds there is no one model that has not learned the records; leave examine.robustness and "
+                "examine.out_of_domain out"
+            )
         return self
 
 

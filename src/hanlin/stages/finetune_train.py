@@ -13,7 +13,7 @@ from hanlin.base.device import Compute, measure_peak_flops
 from hanlin.base.errors import ConfigError
 from hanlin.base.interrupt import Interrupted
 from hanlin.base.language import Text
-from hanlin.base.manifest import read_manifest
+from hanlin.base.manifest import NAME, read_manifest
 from hanlin.base.memory import memory_errors
 from hanlin.base.progress import console
 from hanlin.base.seeds import seed_everything
@@ -176,7 +176,7 @@ class Training:
     def _state(self) -> TrainState:
         model, checkpoint = self.prepared.model.to(self.compute.device), last_checkpoint(self.folder)
         if checkpoint is not None:
-            self._check_same_run(checkpoint)
+            check_same_run(checkpoint, KIND, self.identity, self.inputs)
             load_trained(checkpoint, model)
         learner = Learner(model, compiled=is_compiled(self.config, self.compute, self._flops))
         state = TrainState(
@@ -186,20 +186,6 @@ class Training:
             state.restore(*load_trained_state(checkpoint))
             console.print(str(Text(f"Going on from step {state.step}.", f"从第 {state.step} 步继续。")))
         return state
-
-    def _check_same_run(self, checkpoint: Path) -> None:
-        found = read_manifest(checkpoint, KIND)
-        changed = differences(
-            {**found.config, "inputs": found.inputs}, {**self.identity, "inputs": self.inputs}
-        )
-        if changed:
-            lines = "\n  ".join(changed)
-            raise ConfigError(
-                Text(f"{self.folder} holds checkpoints of another run:\n  {lines}",
-                     f"{self.folder} 中是另一次训练的检查点：\n  {lines}"),
-                Text("Restore those settings to go on with it, set another folder=..., or throw it away: --fresh",
-                     "请恢复上述设置以继续该训练，或另设 folder=……，或用 --fresh 丢弃它。"),
-            )  # fmt: skip
 
     @property
     def _flops(self) -> int:
@@ -237,6 +223,22 @@ class Training:
         folder = checkpoint_folder(self.folder, state.step)
         save_trained(folder, state.model, state.tensors(), state.values(), self.identity, self.inputs)
         keep_checkpoints(self.folder, {state.step, *(best.step for best in state.best)})
+
+
+def check_same_run(folder: Path, kind: str, identity: dict[str, Any], inputs: dict[str, str]) -> None:
+    """Raise `ConfigError` if `folder` has a manifest of another run: of other settings, but for what is examined, or files."""
+    if not (folder / NAME).is_file():
+        return
+    found = read_manifest(folder, kind)
+    config = {key: value for key, value in found.config.items() if key != "examine"}
+    changed = differences({**config, "inputs": found.inputs}, {**identity, "inputs": inputs})
+    if changed:
+        lines = "\n  ".join(changed)
+        raise ConfigError(
+            Text(f"{folder} is of another run:\n  {lines}", f"{folder} 属于另一次训练：\n  {lines}"),
+            Text("Restore those settings to go on with it, set another folder=..., or throw it away: --fresh",
+                 "请恢复上述设置以继续该训练，或另设 folder=……，或用 --fresh 丢弃它。"),
+        )  # fmt: skip
 
 
 def _tokens(rows: Examples) -> int:

@@ -29,6 +29,10 @@ from hanlin.tasks.worded import WordsForm, check_slots, default_template, draw_s
 BY_HEAD: tuple[Method, ...] = ("full", "lora")
 
 
+_DEVIATION = 0.5
+"""Of the prior on log T: few or one-sided validation records move probabilities little."""
+
+
 class Classified(Record):
     """The label, or labels, with how probable each of all is.
 
@@ -150,15 +154,18 @@ class Classify(Task[Labelled, Classified]):
         said = zip(self._probabilities(found.scores_NK), cut, strict=True)
         return [self.classified(probabilities_K, lost) for probabilities_K, lost in said]
 
+    def check_answers(self, records: Sequence[Labelled], places: Places = None) -> None:
+        self._numbers(records, places)
+
     def calibrated(self, opened: Opened, records: Sequence[Labelled]) -> Self:
-        if not self.is_trained or not records:
+        if not self.is_trained or not records or self.temperature != 1:  # given: kept
             return self
         scores_NK = self._form.scores(opened, records, "").scores_NK
         numbers = self._numbers(records)
         if self.multi_label:
             yes = scores_NK.ravel()
             scores_NK, numbers = np.stack([np.zeros_like(yes), yes], 1), numbers.ravel()
-        return self.model_copy(update={"temperature": fit_temperature(scores_NK, numbers)})
+        return self.model_copy(update={"temperature": fit_temperature(scores_NK, numbers, _DEVIATION)})
 
     def measures(self, records: Sequence[Labelled], predictions: Sequence[Classified]) -> tuple[Measure, ...]:
         truth, said = [one.labels or () for one in records], [one.labels for one in predictions]

@@ -113,6 +113,9 @@ def _pieces(tokens: Sequence[tuple[int, Role, str]], tokenizer: Tokenizer) -> li
     """Tokens with their texts; those that are bytes of one character stand together."""
     pieces, held, kind = list[Seen](), list[int](), _READ
     for id, role, target in tokens:
+        if id >= tokenizer.vocab_size:  # a virtual token of a soft prompt
+            pieces.append(Seen("◇", role, target))
+            continue
         if held and (role, target) != kind:
             pieces.append(Seen(_text(held, tokenizer), *kind))
             held = []

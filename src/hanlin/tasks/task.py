@@ -79,6 +79,9 @@ class Task(Settings, ABC, Generic[RecordT, PredictionT]):
     def wrongness(self, records: Sequence[RecordT], predictions: Sequence[PredictionT]) -> Floats:
         """How wrong each prediction is, (N,) float64, 0 for a right one: worst ones are shown first."""
 
+    def check_answers(self, records: Sequence[RecordT], places: Places = None) -> None:
+        """Raise `DataError`, naming the record, for an answer that the task does not know, such as another label."""
+
     def said(self, prediction: PredictionT) -> str:
         """A prediction for people to read, in the form of `TaskRecord.answer`."""
         return " ".join(str(value) for value in prediction.model_dump().values())

@@ -46,3 +46,13 @@ def test_a_tied_decoder_gets_labels_and_gives_its_embedding_back():
 def test_a_head_that_the_assembly_cannot_have_is_refused():
     with pytest.raises(ConfigError, match="cannot have such a head"):
         with_head(tiny("llama"), head="masked")
+
+
+def test_a_head_of_other_labels_begins_anew_though_it_has_the_same_shape():
+    model = tiny(head="classify", label_names=("bad", "good"))
+    _, new = with_head(model, head="classify", label_names=("bad", "good"))
+    assert new == []
+    _, new = with_head(model, head="classify", label_names=("good", "bad"))
+    assert new == ["head.weight", "head.bias"]
+    _, new = with_head(model, head="tag", label_names=("bad", "good"))
+    assert "head.weight" in new

@@ -134,13 +134,14 @@ def test_an_adapter_is_small_and_does_what_was_examined(base, reviews, tmp_path)
 
 def test_every_record_is_examined_once_by_folds(base, reviews, tmp_path):
     data = {"train": [str(reviews)], "folds": 3}
-    done = run_finetune(recipe_of(base, reviews, tmp_path, data=data))
+    done = run_finetune(recipe_of(base, reviews, tmp_path, data=data, overrides=["examine.baselines=true"]))
     found = done.examinations["task"]
     assert found.n > 100  # all but the validation records
     lines = (tmp_path / "run" / "examination" / "predictions.jsonl").read_text("utf-8").splitlines()
     places = [json.loads(line)["place"] for line in lines]
     assert len(set(places)) == len(places) == found.n
     assert any("3 folds" in note.en for note in found.notes)
+    assert not found.baselines  # they would have learned the records
 
 
 def test_several_tasks_share_a_body(base, reviews, tmp_path):
@@ -170,12 +171,12 @@ tasks:
     assert torch.equal(one.embed.token.weight, other.embed.token.weight)
 
 
-def test_looking_trains_nothing_and_shows_tokens(base, reviews, tmp_path, capsys):
+def test_looking_writes_nothing_and_shows_tokens(base, reviews, tmp_path, capsys):
     run_finetune(recipe_of(base, reviews, tmp_path), look_only=True)
     said = capsys.readouterr().err
     assert "bad 4" in said or "good 4" in said  # of 48 each, some are for validation and test
     assert "[CLS]" in said
-    assert not (tmp_path / "run" / "checkpoints").exists()
+    assert not (tmp_path / "run").exists()
 
 
 def test_what_cannot_be_done_is_said(base, reviews, tmp_path):
@@ -196,3 +197,41 @@ def test_what_cannot_be_done_is_said(base, reviews, tmp_path):
     path.write_text(f"folder: x\nmodel: {base}\n", "utf-8")
     with pytest.raises(ConfigError, match="either task, or tasks"):
         read_finetune_recipe(str(path))
+
+
+def test_a_soft_prompt_is_learned_by_a_decoder(reviews, tmp_path):
+    new = {
+        "tokenizer": {"vocab_size": 400, "on_small": "shrink"},
+        "model": {"width": 32, "layers": 1, "heads": 2, "window": 128},
+    }
+    words = {"template": "{text} is {word}", "words": {"good": "fine", "bad": "dull"}}
+    given = {"new": new, "model": "", "task": {"method": "prompt-tuning", **words}, "prompt": {"length": 3}}
+    recipe = recipe_of("", reviews, tmp_path, **given)
+    done = run_finetune(recipe)
+    assert done.examinations["task"].n > 5
+    said = load_task(tmp_path / "run", "cpu").classify(["a fine film 3"])
+    assert set(said[0].probabilities) == {"good", "bad"}
+
+
+def test_a_folder_is_not_written_over(base, reviews, tmp_path):
+    run_finetune(recipe_of(base, reviews, tmp_path, overrides=["training.epochs=1"]))
+    weights = tmp_path / "run" / "model" / "model.safetensors"
+    kept = weights.read_bytes()
+    given = {"task": {"method": "verbalizer", "words": {"good": "fine", "bad": "dull"}}}
+    with pytest.raises(ConfigError, match="of another run"):
+        run_finetune(recipe_of(base, reviews, tmp_path, **given))
+    assert weights.read_bytes() == kept
+    shutil.rmtree(tmp_path / "run" / "model")  # what is gone is made again, without training
+    run_finetune(recipe_of(base, reviews, tmp_path, overrides=["training.epochs=1"]))
+    assert weights.read_bytes() == kept
+
+
+def test_records_that_training_has_seen_are_told_in_the_examination(base, reviews, tmp_path):
+    test = tmp_path / "test.jsonl"
+    test.write_text("".join(reviews.read_text("utf-8").splitlines(True)[:30]), "utf-8")
+    data = {"train": [str(reviews)], "test": [str(test)]}
+    done = run_finetune(recipe_of(base, reviews, tmp_path, data=data, overrides=["training.epochs=1"]))
+    notes = " ".join(note.en for note in done.examinations["task"].notes)
+    assert "also stand in train" in notes
+    assert "also stand in train" in (tmp_path / "run" / "model" / "README.md").read_text("utf-8")
+    assert "also stand in train" in (tmp_path / "run" / "examination" / "report.html").read_text("utf-8")
