@@ -170,19 +170,21 @@ def theirs(recipe: FinetuneRecipe, learned: Learned, threads: int) -> tuple[floa
     if done.returncode:
         sys.exit(done.stderr[-2000:])
     found = json.loads(done.stdout.splitlines()[-1])
-    predictions = [as_prediction(learned, one) for one in found["predictions"]]
+    records = learned.sides["test"].records
+    pairs = zip(found["predictions"], records, strict=True)
+    predictions = [as_prediction(learned, one, record) for one, record in pairs]
     return found["rows_per_second"], measured(learned, predictions)
 
 
-def as_prediction(learned: Learned, said: Any) -> Any:
-    """What the peer said, as Hanlin would have said it: without probabilities."""
+def as_prediction(learned: Learned, said: Any, record: Any) -> Any:
+    """What the peer said, as Hanlin would have said it: without probabilities; words that it cut off have no tag."""
     make = type(learned.task).prediction
     if isinstance(said, float):
         return make(score=said)
     if isinstance(said, str):
         sure = {label: float(label == said) for label in learned.task.labels}
         return make(labels=(said,), probability=1.0, probabilities=sure)
-    return make.model_construct(tags=tuple(said))
+    return make.model_construct(tags=(*said, *["O"] * (len(record.words) - len(said))))
 
 
 def measured(learned: Learned, predictions: list[Any]) -> dict[str, float]:

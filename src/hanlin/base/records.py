@@ -1,5 +1,6 @@
 """Records that cross stages, as they stand in JSONL and Parquet."""
 
+from abc import ABC, abstractmethod
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
@@ -42,18 +43,18 @@ class Turn(Message):
     learn: bool = True
 
 
-class TaskRecord(Record):
+class TaskRecord(Record, ABC):
     """A record of a task: what is given, and the answer if it is known."""
 
     @property
+    @abstractmethod
     def inputs(self) -> tuple[str, ...]:
         """The texts that are given, in order: what a model reads."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def answer(self) -> str | None:
         """What is to be found, for people to read and to tell contradictions by; None: not known."""
-        raise NotImplementedError
 
 
 class Labelled(TaskRecord):

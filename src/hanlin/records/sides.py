@@ -118,6 +118,8 @@ def _split(sides: dict[Split, Loaded[RecordT]], config: SplitConfig) -> dict[Spl
         numbers[choose_split(text_digest(_key(record)), wanted)].append(number)
     moved = _move_unseen_classes(train.records, numbers)
     divided = {side: train.chosen(numbers[side]) for side in SPLITS}
+    # What was skipped and noted of the files is told once, with training.
+    divided |= {side: replace(divided[side], skipped=[], notes=[]) for side in ("valid", "test")}
     divided |= {side: loaded for side, loaded in sides.items() if side != "train"}
     taken = [side for side, share in shares.items() if share]
     if empty := [side for side in SPLITS if not divided[side].records and (side == "train" or side in taken)]:

@@ -6,6 +6,7 @@ from typing import Any
 
 from hanlin.base.language import Text
 from hanlin.base.records import Labelled, Matched, TaskRecord
+from hanlin.evaluate.figure_names import figure_name, span, written
 from hanlin.evaluate.figures import figures
 from hanlin.records.loaded import Problem
 from hanlin.stages.predict_rows import Pair
@@ -88,6 +89,5 @@ def _figure_lines(model: TaskModel, tally: Tally) -> Iterator[Text]:
         records, predictions = zip(*known, strict=True)
         resamples = 1000 if len(records) <= MANY else 100
         for one in figures(model.task.measures(records, predictions), resamples):
-            interval = "" if one.low is None else f" ({one.low:.4f} - {one.high:.4f})"
-            said = f"{one.name} {one.value:.4f}{interval}, n = {one.n:,}"
-            yield Text(said, said)
+            said = f"{written(one.value)} ({span(one.low, one.high)}), n = {one.n:,}"
+            yield Text(f"{figure_name(one.name, 'en')} {said}", f"{figure_name(one.name, 'zh')} {said}")

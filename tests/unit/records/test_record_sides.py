@@ -97,6 +97,22 @@ def test_rare_and_unseen_classes_are_said(tmp_path: Path) -> None:
     assert "1 classes of the test side have no training record: y." in notes
 
 
+def test_a_class_that_only_other_sides_would_have_is_learned(tmp_path: Path) -> None:
+    rows = [*many(30), *((f"single {number}", f"class {number}") for number in range(30))]
+    sides = load_sides(Labelled, DataConfig(train=(table(tmp_path / "a.tsv", rows),)))
+    learned = {label for record in sides["train"].records for label in record.labels or ()}
+    for side in ("valid", "test"):
+        assert {label for record in sides[side].records for label in record.labels or ()} <= learned
+    assert sum(map(len, sides.values())) == 60
+    assert any("were left in it" in note.en for note in sides["train"].notes)
+
+
+def test_rows_that_are_skipped_are_told_once(tmp_path: Path) -> None:
+    file = table(tmp_path / "a.tsv", [*many(40), ("", "x")])
+    sides = load_sides(Labelled, DataConfig(train=(file,), on_error="skip"))
+    assert [len(sides[side].skipped) for side in ("train", "valid", "test")] == [1, 0, 0]
+
+
 def test_drawn_records_are_the_same_again_and_keep_their_places(tmp_path: Path) -> None:
     file = table(tmp_path / "a.tsv", many(100))
     config = DataConfig(train=(file,), max_records=10, split=SplitConfig(valid=0, test=0))

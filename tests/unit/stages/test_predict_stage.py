@@ -198,7 +198,7 @@ def test_known_answers_are_measured_and_strange_ones_named(tmp_path, model, fold
     asked = Asked((jsonl(tmp_path / "in.jsonl", rows),))
     tally = run_predict(model, str(folder), asked, tmp_path / "out.jsonl")
     lines = "\n".join(summary_lines(model, tally))
-    assert "accuracy 0.7500" in lines
+    assert "accuracy 0.750" in lines
     assert "n = 4" in lines
     assert "1 rows have labels that the model did not learn (awful)" in lines
     assert [row["label"] for row in read(tmp_path / "out.jsonl")] == [*labels, "awful", None]
