@@ -28,7 +28,7 @@ class DataConfig(Settings):
     split: SplitConfig = SplitConfig(valid=0.1, test=0.1)
     """Shares of what is not given, by hash of the text, so that copies stay on one side."""
     folds: int = Field(0, ge=0)
-    """Cross-validation with so many folds over all of `train`; 0: none."""
+    """Cross-validation with so many folds over the training records; 0: none."""
     length_ratio: float | None = Field(None, gt=1)
     """Translations whose length by that of their source is further than this factor from the median are left out and counted."""
     max_records: int | None = Field(None, ge=1)
