@@ -52,6 +52,15 @@ class Baseline(Record):
     parameters: int = 0
 
 
+class ClassFigures(Record):
+    """How well one class was told from the others."""
+
+    label: str
+    f1: Figure
+    precision: Figure
+    recall: Figure
+
+
 class Robustness(Record):
     """The main figure on the records that a change of their texts touches, before and after it, and the change.
 
@@ -117,6 +126,7 @@ class TaskExamination(Record):
     lengths: tuple[int, int, int] = (0, 0, 0)
     figures: tuple[Figure, ...]
     confusion: Confusion | None = None
+    classes: tuple[ClassFigures, ...] = ()
     reliability: tuple[Bin, ...] = ()
     slices: tuple[SliceFigure, ...] = ()
     worst: tuple[Wrong, ...] = ()

@@ -14,10 +14,18 @@ from hanlin.base.errors import DataError
 from hanlin.base.language import Text
 from hanlin.base.records import Labelled, Matched, Record, TaskRecord
 from hanlin.evaluate.calibration import Bin, reliability
+from hanlin.evaluate.classes import measures_by_class
 from hanlin.evaluate.figures import CONFIDENCE, figures, resampled
 from hanlin.evaluate.measure import Measure
 from hanlin.evaluate.slices import slice_figures
-from hanlin.evaluate.task_results import Confusion, Elsewhere, PredictionLine, TaskExamination, Wrong
+from hanlin.evaluate.task_results import (
+    ClassFigures,
+    Confusion,
+    Elsewhere,
+    PredictionLine,
+    TaskExamination,
+    Wrong,
+)
 from hanlin.evaluate.words import script_of
 from hanlin.records.loaded import Loaded
 from hanlin.tasks.opened import Opened
@@ -25,6 +33,9 @@ from hanlin.tasks.task import AnyRecordTask
 
 WORST = 100
 """Wrong predictions that stand in `results.json`; all are in `predictions.jsonl`."""
+
+MOST_CLASSES = 50
+"""Classes that have figures of their own."""
 
 
 def examine_task(
@@ -85,6 +96,7 @@ def examination_of(
         lengths=_lengths(records),
         figures=tuple(figures(measures, resamples, seed)),
         confusion=_confusion(records, predictions),
+        classes=_classes(records, predictions, resamples, seed),
         reliability=_reliability(records, predictions),
         slices=tuple(slice_figures(records, measures[0], resamples, seed)),
         worst=tuple(wrong[:WORST]),
@@ -191,6 +203,23 @@ def _confusion(records: Sequence[TaskRecord], predictions: Sequence[Any]) -> Con
     for true, said in pairs:
         counts_KK[numbers[true], numbers[said]] += 1
     return Confusion(labels=tuple(labels), counts=tuple(map(tuple, counts_KK.tolist())))
+
+
+def _classes(
+    records: Sequence[TaskRecord], predictions: Sequence[Any], resamples: int, seed: int
+) -> tuple[ClassFigures, ...]:
+    """Of records with labels, one or several each: every class that is true of one, the commonest first."""
+    truth = [record.labels or () for record in records if isinstance(record, Labelled)]
+    if len(truth) < len(records):
+        return ()
+    often = Counter(label for labels in truth for label in labels)
+    labels = [label for label, _ in often.most_common(MOST_CLASSES)]
+    measures = measures_by_class(truth, [said.labels for said in predictions], labels)
+    return tuple(
+        ClassFigures(label=label, f1=f1, precision=precision, recall=recall)
+        for label, of_class in measures.items()
+        for f1, precision, recall in [figures(of_class, resamples, seed)]
+    )
 
 
 def _reliability(records: Sequence[TaskRecord], predictions: Sequence[Any]) -> tuple[Bin, ...]:

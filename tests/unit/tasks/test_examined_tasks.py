@@ -93,6 +93,9 @@ def test_figures_confusion_and_worst_are_of_records_with_answers(learned):
     assert found.main.value == pytest.approx(8 / 9)
     assert found.confusion.labels == ("bad", "good")
     assert found.confusion.counts == ((4, 1), (0, 4))
+    by_class = {one.label: (one.precision.value, one.recall.value) for one in found.classes}
+    assert by_class == {"bad": (1.0, 4 / 5), "good": (4 / 5, 1.0)}
+    assert found.classes[0].label == "bad"  # the commoner
     assert (found.wrong, len(found.worst)) == (1, 1)
     assert (found.worst[0].place, found.worst[0].said, found.worst[0].answer) == (
         "test.tsv:10",
