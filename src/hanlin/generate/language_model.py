@@ -43,7 +43,9 @@ class LanguageModel:
         self, name: str, model: Decoder, tokenizer: Tokenizer, compute: Compute, defaults: SamplingParameters
     ) -> None:
         self.name = name
+        self.decoder = model
         self.tokenizer = tokenizer
+        self.compute = compute
         self.defaults = defaults
         self.engine = Engine(model, tokenizer, compute)
         self._stepping = threading.Lock()
@@ -106,7 +108,7 @@ class LanguageModel:
             ids = [*ids, *self.tokenizer.encode(continuation)]
         if first >= len(ids):
             raise _nothing_to_score()
-        (scores_T,) = token_log_probabilities(self.engine.model, [ids], self.engine.compute, first)
+        (scores_T,) = token_log_probabilities(self.decoder, [ids], self.compute, first)
         return float(scores_T.sum())
 
     def _stream(self, ids: Sequence[int], parameters: SamplingParameters) -> Iterator[Piece]:

@@ -6,14 +6,70 @@ are filtered together. Removed tokens have the logit -inf.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
+from hanlin.base.errors import CheckpointError
+from hanlin.base.language import Text
 from hanlin.generate.parameters import SamplingParameters
 
 _NUCLEUS = 1024
 """So many likeliest tokens are looked at first for top-p."""
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """The next token of a request, and, where it asked for them, log-probabilities.
+
+    They are natural logarithms of the model's own distribution: before penalties, filters and masks. `top` holds the
+    likeliest tokens with theirs, falling.
+    """
+
+    id: int
+    log_probability: float | None = None
+    top: tuple[tuple[int, float], ...] = ()
+
+
+class Request(Protocol):
+    """What `choose` needs to know of a generation."""
+
+    @property
+    def parameters(self) -> SamplingParameters:
+        """How it is to be drawn."""
+
+    @property
+    def prompt_ids(self) -> Sequence[int]:
+        """What it continues."""
+
+    @property
+    def token_ids(self) -> Sequence[int]:
+        """What was generated so far."""
+
+    def uniform(self) -> float:
+        """The next number in [0, 1) of its own random sequence."""
+
+
+def choose(logits_BV: Tensor, requests: Sequence[Request]) -> list[Chosen]:
+    """The next token of each request, given the logits after its last one; writes to `logits_BV`.
+
+    The logits are float32, one row a request, as wide as the tokenizer's vocabulary or wider. Raises
+    `CheckpointError` when a row has no finite maximum.
+    """
+    if not bool(logits_BV.amax(dim=-1).isfinite().all()):
+        raise _not_finite()
+    rows = SamplingRows.of([request.parameters for request in requests], logits_BV.device)
+    seen_BV = None
+    if rows.uses_penalty:
+        seen_BV = torch.zeros_like(logits_BV, dtype=torch.bool)
+        for seen_V, request in zip(seen_BV, requests, strict=True):
+            seen_V[[*request.prompt_ids, *request.token_ids]] = True
+    logits_BV = filter_logits(logits_BV, rows, seen_BV)
+    if rows.greedy:
+        return [Chosen(id) for id in logits_BV.argmax(dim=-1).tolist()]
+    uniform_B1 = torch.tensor([[request.uniform()] for request in requests], dtype=torch.float64)
+    return [Chosen(id) for id in draw(logits_BV, uniform_B1.to(logits_BV.device)).tolist()]
 
 
 @dataclass(frozen=True)
@@ -157,3 +213,13 @@ def draw(logits_BV: Tensor, uniform_B1: Tensor) -> Tensor:
     total_B1 = cumulative_BV[:, -1:]
     target_B1 = torch.minimum(uniform_B1.double() * total_B1, total_B1.nextafter(torch.zeros_like(total_B1)))
     return torch.searchsorted(cumulative_BV, target_B1, right=True).squeeze(-1)
+
+
+def _not_finite() -> CheckpointError:
+    return CheckpointError(
+        Text(
+            "The model gives no finite logits: its weights are damaged.",
+            "模型的输出不是有限数值：其权重已损坏。",
+        ),
+        Text("Use an earlier checkpoint.", "请使用更早的检查点。"),
+    )
