@@ -1,0 +1,1 @@
+"""How older stores are brought to the tables of today, step by step (Alembic)."""
