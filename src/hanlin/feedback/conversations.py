@@ -17,6 +17,11 @@ from hanlin.feedback.records import Conversation, KeptTurn
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine, Row
 
+
+class UnknownError(RequestError):
+    """A conversation or a turn that the user does not have."""
+
+
 TITLE = 60
 """Characters of a title that is taken from the first question."""
 
@@ -39,7 +44,7 @@ class Conversations:
         self, user: str, id: str, messages: Sequence[Message], model: str = "", parent: str | None = None
     ) -> list[KeptTurn]:
         """Add messages, each an answer to the one before it, the first to `parent`. Without a title yet, the first question
-        is it. Raises `RequestError` for a conversation that the user does not have, and for a parent that is not in it."""
+        is it. Raises `UnknownError` for a conversation that the user does not have, and for a parent that is not in it."""
         now = time.time()
         kept = list[KeptTurn]()
         with writing(self._engine) as connection:
@@ -72,7 +77,7 @@ class Conversations:
         return kept
 
     def get(self, user: str, id: str) -> Conversation:
-        """One conversation with its turns. Raises `RequestError` if the user has it not."""
+        """One conversation with its turns. Raises `UnknownError` if the user has it not."""
         turns = tables.turns
         with self._engine.connect() as connection:
             conversation = self._own(connection, user, id)
@@ -152,15 +157,15 @@ def _turn(row: "Row[Any]") -> KeptTurn:
     return KeptTurn(**values)
 
 
-def _unknown(id: str) -> RequestError:
-    return RequestError(
+def _unknown(id: str) -> UnknownError:
+    return UnknownError(
         Text(f"There is no conversation {id!r}.", f"没有对话 {id!r}。"),
         Text("Ask for the list of your conversations.", "请查询您的对话列表。"),
     )
 
 
-def _unknown_turn(id: str) -> RequestError:
-    return RequestError(
+def _unknown_turn(id: str) -> UnknownError:
+    return UnknownError(
         Text(f"There is no turn {id!r} in this conversation.", f"该对话中没有消息 {id!r}。"),
         Text("Read the conversation again.", "请重新读取该对话。"),
     )

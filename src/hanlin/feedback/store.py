@@ -12,7 +12,7 @@ from typing import Self
 from sqlalchemy import delete
 from sqlalchemy.exc import DBAPIError
 
-from hanlin.base.errors import DataError
+from hanlin.base.errors import HanlinError
 from hanlin.base.language import Text
 from hanlin.base.records import Message
 from hanlin.corpus.config import ScrubConfig
@@ -26,6 +26,10 @@ from hanlin.feedback.waiting import WaitingFile
 
 DAY = 86_400.0
 """Seconds."""
+
+
+class AwayError(HanlinError):
+    """The database does not answer."""
 
 
 class Store:
@@ -45,9 +49,11 @@ class Store:
         self._opinions = Opinions(self._database)
 
     @classmethod
-    def of_folder(cls, folder: Path) -> Self:
-        """The usual one: SQLite in a folder of its own."""
-        return cls(f"sqlite:///{folder / 'feedback.sqlite'}", folder)
+    def at(cls, place: str, mask: ScrubConfig | None = None) -> Self:
+        """Of a folder, where it is SQLite, or of the address of a database, beside which `runs/feedback` is for what waits."""
+        if "://" in place:
+            return cls(place, Path("runs/feedback"), mask)
+        return cls(f"sqlite:///{Path(place) / 'feedback.sqlite'}", Path(place), mask)
 
     def ready(self) -> bool:
         """Whether the database answers and has its tables; what waited is added then.
@@ -180,10 +186,10 @@ class Store:
     # ---- the database, there or away
 
     def _there(self) -> None:
-        """Raise `DataError` while the database is away."""
+        """Raise `AwayError` while the database is away."""
         if not self.ready():
             where = self._database.url.render_as_string(hide_password=True)
-            raise DataError(
+            raise AwayError(
                 Text(f"The store {where} does not answer.", f"反馈库 {where} 没有响应。"),
                 Text("Try again later; whoever runs the server should see to the database.",
                      "请稍后再试；服务器管理者应检查数据库。"),

@@ -2,11 +2,13 @@
 
 import shutil
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import numpy as np
+from pydantic import TypeAdapter, ValidationError
 from torch import nn
 
 from hanlin.base.device import Compute, measure_peak_flops
@@ -230,7 +232,7 @@ def check_same_run(folder: Path, kind: str, identity: dict[str, Any], inputs: di
     if not (folder / NAME).is_file():
         return
     found = read_manifest(folder, kind)
-    config = {key: value for key, value in found.config.items() if key != "examine"}
+    config = {key: value for key, value in _as_today(found.config).items() if key != "examine"}
     changed = differences({**config, "inputs": found.inputs}, {**identity, "inputs": inputs})
     if changed:
         lines = "\n  ".join(changed)
@@ -239,6 +241,16 @@ def check_same_run(folder: Path, kind: str, identity: dict[str, Any], inputs: di
             Text("Restore those settings to go on with it, set another folder=..., or throw it away: --fresh",
                  "请恢复上述设置以继续该训练，或另设 folder=……，或用 --fresh 丢弃它。"),
         )  # fmt: skip
+
+
+def _as_today(config: dict[str, Any]) -> dict[str, Any]:
+    """A run's configuration with the settings that have come since, each at its default."""
+    kept = dict(config["recipe"])
+    for name in kept.keys() & {"task", "tasks", "data"}:
+        with suppress(ValidationError):  # what has become another setting is a difference
+            adapter: TypeAdapter[Any] = TypeAdapter(get_type_hints(FinetuneRecipe)[name])
+            kept[name] = adapter.dump_python(adapter.validate_python(kept[name]), mode="json")
+    return {**config, "recipe": kept}
 
 
 def _tokens(rows: Examples) -> int:

@@ -5,6 +5,7 @@ import pwd
 import shutil
 import socket
 import subprocess
+import tempfile
 import uuid
 from pathlib import Path
 
@@ -69,21 +70,17 @@ class Server:
 
 
 @pytest.fixture(scope="session")
-def server(tmp_path_factory):
+def server():
     programs = _postgres_programs()
     if programs is None:
         pytest.skip("no PostgreSQL server is installed (Debian: postgresql)")
     pytest.importorskip("psycopg", reason="psycopg is not installed")
-    folder = tmp_path_factory.mktemp("postgres")
-    for parent in (folder, *folder.parents):  # pytest's folders are closed to other users
-        if parent.stat().st_uid == os.geteuid() and parent != Path("/"):
-            parent.chmod(parent.stat().st_mode | 0o011)
-        if parent == Path("/tmp"):
-            break
+    folder = Path(tempfile.mkdtemp(prefix="hanlin-postgres-"))  # pytest's own are closed to the server's user
     made = Server(programs, folder)
     made.start()
     yield made
     made.stop()
+    shutil.rmtree(folder)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

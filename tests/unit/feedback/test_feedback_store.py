@@ -8,13 +8,13 @@ import time
 import pytest
 from sqlalchemy import create_engine, inspect, text
 
-from hanlin.base.errors import CheckpointError, ConfigError, DataError, NewerFormatError, RequestError
+from hanlin.base.errors import CheckpointError, ConfigError, NewerFormatError, RequestError
 from hanlin.base.records import Message
 from hanlin.feedback import tables
 from hanlin.feedback.conversations import title_of
 from hanlin.feedback.database import migrate, open_database
 from hanlin.feedback.records import Conversation, Feedback
-from hanlin.feedback.store import Store
+from hanlin.feedback.store import AwayError, Store
 
 
 def asked(content="你好，how are you?"):
@@ -200,7 +200,7 @@ def test_feedback_waits_on_the_disk_while_the_database_is_away(server, tmp_path)
         assert not store.add_feedback([opinion("during", reason="mail ann@firm.cn")])
         assert store.waiting == 1
         assert b"ann@firm.cn" not in (tmp_path / "waiting.jsonl").read_bytes()
-        with pytest.raises(DataError, match="does not answer"):
+        with pytest.raises(AwayError, match="does not answer"):
             store.conversations("ann")
         fresh = Store(url, tmp_path)  # a server that starts while the database is away
         assert not fresh.ready()
@@ -213,7 +213,7 @@ def test_feedback_waits_on_the_disk_while_the_database_is_away(server, tmp_path)
 
 
 def test_a_line_torn_by_a_crash_spoils_no_other(tmp_path):
-    store = Store.of_folder(tmp_path)
+    store = Store.at(str(tmp_path))
     (tmp_path / "waiting.jsonl").write_bytes(opinion("whole").model_dump_json().encode() + b'\n{"id": "to')
     store._waiting.keep([opinion("later")])
     assert store.ready()
@@ -225,7 +225,7 @@ import sys, time
 from pathlib import Path
 from hanlin.base.records import Message
 from hanlin.feedback.records import Feedback
-from hanlin.feedback.store import Store
+from hanlin.feedback.store import AwayError, Store
 store = Store(sys.argv[1], Path(sys.argv[2]))
 for number in range(100_000):
     message = Message(role="assistant", content="x" * 1000)

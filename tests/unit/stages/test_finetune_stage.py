@@ -226,6 +226,21 @@ def test_a_folder_is_not_written_over(base, reviews, tmp_path):
     assert weights.read_bytes() == kept
 
 
+def test_a_run_of_an_older_version_that_lacked_a_setting_goes_on(base, reviews, tmp_path):
+    recipe = recipe_of(base, reviews, tmp_path, overrides=["training.epochs=1"])
+    run_finetune(recipe)
+    weights = tmp_path / "run" / "model" / "model.safetensors"
+    kept = weights.read_bytes()
+    for path in (tmp_path / "run").rglob("hanlin.json"):
+        manifest = json.loads(path.read_text("utf-8"))
+        if "recipe" in manifest["config"]:
+            del manifest["config"]["recipe"]["task"]["method"], manifest["config"]["recipe"]["data"]["on_error"]
+            path.write_text(json.dumps(manifest), "utf-8")
+    shutil.rmtree(tmp_path / "run" / "model")
+    run_finetune(recipe)
+    assert weights.read_bytes() == kept
+
+
 def test_records_that_training_has_seen_are_told_in_the_examination(base, reviews, tmp_path):
     test = tmp_path / "test.jsonl"
     test.write_text("".join(reviews.read_text("utf-8").splitlines(True)[:30]), "utf-8")
