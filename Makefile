@@ -48,11 +48,14 @@ define install
 	$(INSTALL) $(1) || { test $(CONSTRAINTS) = constraints/cpu.txt && $(INSTALL) --extra-index-url $(CPU_INDEX) $(1); }
 endef
 
-$(VENV)/.demo: pyproject.toml constraints/*.txt
+# What the native kernel is built from, at installation.
+KERNEL = hatch_build.py src/hanlin/kernel/build.py $(wildcard src/hanlin/kernel/source/*)
+
+$(VENV)/.demo: pyproject.toml constraints/*.txt $(KERNEL)
 	$(call install,-e '.[standard]')
 	touch $@
 
-$(VENV)/.test: pyproject.toml constraints/*.txt
+$(VENV)/.test: pyproject.toml constraints/*.txt $(KERNEL)
 	$(call install,-e '.[standard$(comma)zh$(comma)tensorboard$(comma)search]' --group test --group lint)
 	$(MODELS) || echo "The real models could not be fetched: tests that need them are skipped."
 	touch $@ $(VENV)/.demo

@@ -13,6 +13,7 @@ from torch.nn.functional import cross_entropy
 from hanlin.base.records import Message
 from hanlin.checkpoint.defaults import GenerationDefaults
 from hanlin.checkpoint.folder import save_model
+from hanlin.generate.embedding import SentenceEncoder
 from hanlin.generate.language_model import LanguageModel
 from hanlin.model.config import CoreConfig
 from hanlin.model.decoder import Decoder
@@ -75,17 +76,19 @@ class Running:
     """A server in a thread of this process."""
 
     url: str
-    model: LanguageModel
+    model: LanguageModel | None
 
 
 @contextlib.contextmanager
-def running(model: LanguageModel, **settings: object) -> Iterator[Running]:
+def running(
+    model: LanguageModel | None, encoder: SentenceEncoder | None = None, **settings: object
+) -> Iterator[Running]:
     """Serve `model` on a free port with uvicorn, as `serve` does."""
     config = ServeConfig.model_validate(
         {"port": 0, "access_log": False, "max_new_tokens": WINDOW, **settings}
     )
     listener = open_listener(config)
-    server = build_server(model, config)
+    server = build_server(model, config, encoder=encoder)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()
     while not server.started and thread.is_alive():

@@ -4,18 +4,25 @@ from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 __all__ = [
-    "LanguageModel", "SentenceEncoder", "TaskModel", "__version__", "embed", "load", "load_encoder", "load_task",
+    "Completion", "LanguageModel", "SentenceEncoder", "TaskModel", "__version__", "complete", "embed", "load",
+    "load_encoder", "load_task",
 ]  # fmt: skip
 
 if TYPE_CHECKING:
+    from hanlin.generate.completion import Completion
     from hanlin.generate.embedding import SentenceEncoder, embed, load_encoder
     from hanlin.generate.language_model import LanguageModel, load
+    from hanlin.generate.one_line import complete
     from hanlin.tasks.folder import load_task
     from hanlin.tasks.model import TaskModel
 
 
 def __getattr__(name: str) -> Any:
     """The names above, imported when first used: `import hanlin` alone does not import torch."""
+    if name in ("complete", "Completion"):
+        from hanlin.generate import one_line
+
+        return getattr(one_line, name)
     if name in ("load", "LanguageModel"):
         from hanlin.generate import language_model
 

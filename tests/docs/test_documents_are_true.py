@@ -14,6 +14,7 @@ ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "README.zh-CN.md", *sorted((ROOT / "docs").rglob("*.md"))]
 VERBS = {
     "run",
+    "keys",
     "plan",
     "corpus",
     "tokenizer",
@@ -31,6 +32,7 @@ VERBS = {
     "convert",
     "generate",
     "chat",
+    "fill",
     "serve",
     "show",
     "doctor",

@@ -46,7 +46,7 @@ def turn(role, content):
 
 
 def test_e37_padding_on_the_left_changes_nothing(language_model):
-    model = language_model.engine.model
+    model = language_model.decoder
     ids = torch.tensor([language_model.tokenizer.encode("My name")])
     T = ids.shape[1]
     padded = torch.cat((torch.zeros(1, 3, dtype=torch.long), ids), dim=1)
@@ -119,7 +119,7 @@ def test_e44_a_reply_is_new_text_only_and_stops_at_the_end_of_its_turn(language_
     completion = language_model.chat([turn("user", "My name is Lin.")])
     assert "My name is Lin." not in completion.text
     assert not any(mark in completion.text for mark in ("<|im_start|>", "<|im_end|>"))
-    model, tokenizer = language_model.engine.model, language_model.tokenizer
+    model, tokenizer = language_model.decoder, language_model.tokenizer
     stop = min(tokenizer.stop_ids)
     with torch.no_grad():
         saved = model.head.weight.clone()

@@ -2,6 +2,7 @@
 
 import contextlib
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -56,6 +57,18 @@ def choose_compute(device: DeviceName = "auto", precision: PrecisionName = "auto
     if precision == "auto":
         precision = "bfloat16" if name == "cuda" and torch.cuda.is_bf16_supported() else "float32"
     return Compute(torch.device(name), _DTYPES[precision])
+
+
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """Within it torch computes in one thread. For the little that is done between two calls of a library with threads of its
+    own: after a job of several, torch's go on turning for a while, on the cores that the other is about to use."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def measure_peak_flops(compute: Compute, seconds: float = 0.3) -> float:

@@ -17,14 +17,16 @@ class Interrupted(KeyboardInterrupt):
 class Interrupt:
     """Whether someone has asked the work to stop."""
 
-    def __init__(self) -> None:
-        self.requested = False
+    def __init__(self, quiet: bool = False) -> None:
+        self.requested, self._quiet = False, quiet
 
     def handle(self, number: int, frame: FrameType | None) -> None:
         """Note the first request; a second one stops at once."""
         if self.requested:
             raise KeyboardInterrupt
         self.requested = True
+        if self._quiet:
+            return
         console.print(
             str(
                 Text(
@@ -36,13 +38,17 @@ class Interrupt:
 
 
 @contextlib.contextmanager
-def interruptible() -> Iterator[Interrupt]:
-    """Within this context SIGINT and SIGTERM set `requested` instead of killing (main thread only)."""
-    interrupt = Interrupt()
+def interruptible(quiet: bool = False) -> Iterator[Interrupt]:
+    """Within this context SIGINT and SIGTERM set `requested` instead of killing (main thread only).
+
+    quiet: SIGINT only, and nothing is said.
+    """
+    interrupt = Interrupt(quiet)
     if threading.current_thread() is not threading.main_thread():
         yield interrupt
         return
-    before = {number: signal.signal(number, interrupt.handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    numbers = (signal.SIGINT,) if quiet else (signal.SIGINT, signal.SIGTERM)
+    before = {number: signal.signal(number, interrupt.handle) for number in numbers}
     try:
         yield interrupt
     finally:

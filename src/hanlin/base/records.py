@@ -1,7 +1,7 @@
 """Records that cross stages, as they stand in JSONL and Parquet."""
 
 from abc import ABC, abstractmethod
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
@@ -35,6 +35,10 @@ class Message(Record):
 
     role: Literal["system", "user", "assistant"]
     content: str
+
+    def for_template(self) -> dict[str, Any]:
+        """What a chat template is told of it."""
+        return {"role": self.role, "content": self.content}
 
 
 class Turn(Message):

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -16,7 +17,7 @@ from hanlin.base.manifest import NAME as MANIFEST
 from hanlin.base.manifest import Manifest, read_manifest, verify_files, write_manifest
 from hanlin.checkpoint.defaults import GenerationDefaults, read_defaults, write_defaults
 from hanlin.checkpoint.family import Family
-from hanlin.checkpoint.gguf.model import open_gguf
+from hanlin.checkpoint.gguf.model import GgufModel, open_gguf
 from hanlin.checkpoint.known import locate
 from hanlin.checkpoint.recognize import GGUF, choose_family, read_config, read_gguf_config
 from hanlin.checkpoint.tensor_files import TensorFiles, is_sharded
@@ -77,16 +78,34 @@ def write_model_files(
     write_defaults(folder, defaults, tokenizer.stop_ids, tokenizer.pad_id, start_id)
 
 
+@dataclass(frozen=True)
+class Described:
+    """All of a model folder or GGUF file but its weights. gguf: the file, open, where it is one."""
+
+    path: Path
+    family: Family
+    config: CoreConfig
+    tokenizer: Tokenizer
+    defaults: GenerationDefaults
+    gguf: GgufModel | None = None
+
+
 def load_model(folder: Path, compute: Compute) -> tuple[Decoder, Tokenizer, GenerationDefaults]:
     """As `open_model`, for a model that continues text; `CheckpointError` for one of another kind."""
     model, tokenizer, defaults = open_model(folder, compute)
-    if not isinstance(model, Decoder) or model.config.head != "lm":
-        kind = f"{model.config.assembly}, head {model.config.head}"
+    check_continues(folder, model.config)
+    assert isinstance(model, Decoder)
+    return model, tokenizer, defaults
+
+
+def check_continues(folder: Path, config: CoreConfig) -> None:
+    """Raise `CheckpointError` for a model that does not continue text."""
+    if (config.assembly, config.head) != ("decoder", "lm"):
+        kind = f"{config.assembly}, head {config.head}"
         raise CheckpointError(
             Text(f"{folder} holds no model that continues text ({kind}).", f"{folder} 中的模型不能续写文本（{kind}）。"),
             Text("Give a folder with a causal language model.", "请给出因果语言模型的目录。"),
         )  # fmt: skip
-    return model, tokenizer, defaults
 
 
 def open_model(
@@ -98,37 +117,42 @@ def open_model(
     dtype: of the weights in memory, whatever it is on disk. Raises `CheckpointError` for a folder that is
     missing, incomplete, damaged, of a newer format or of an unknown kind of model.
     """
-    folder = find_model(folder)
-    if folder.suffix == GGUF:
-        return _open_file(folder, compute, dtype)
-    family, config = read_config(folder)
-    if (folder / MANIFEST).is_file():
-        verify_files(folder, read_manifest(folder))
-    tokenizer = Tokenizer.load(folder)
-    _check_vocabulary(folder, tokenizer, config)
-    sharded = is_sharded(folder)
-    if not sharded:
-        check_size(config, TensorFiles(folder), str(folder))
+    described = describe_model(folder)
+    return build_described(described, compute, dtype), described.tokenizer, described.defaults
+
+
+def describe_model(folder: Path) -> Described:
+    """All of a model but its weights. Raises as `open_model`."""
+    path = find_model(folder)
+    if path.suffix == GGUF:
+        opened = open_gguf(path)
+        family, config = read_gguf_config(path, opened)
+        described = Described(path, family, config, Tokenizer(opened.tokenizer), opened.defaults, opened)
+    else:
+        family, config = read_config(path)
+        if (path / MANIFEST).is_file():
+            verify_files(path, read_manifest(path))
+        described = Described(path, family, config, Tokenizer.load(path), read_defaults(path))
+    _check_vocabulary(path, described.tokenizer, config)
+    return described
+
+
+def build_described(described: Described, compute: Compute, dtype: torch.dtype = torch.float32) -> Model:
+    """The model with its weights, in evaluation mode. Raises as `open_model`."""
+    path, family, config = described.path, described.family, described.config
+    sharded = described.gguf is None and is_sharded(path)
+    if described.gguf is None and not sharded:
+        check_size(config, TensorFiles(path), str(path))
     model = build_empty(config, compute.device, dtype)
-    if sharded:
+    if described.gguf is not None:
+        fill_model(model, family, described.gguf.tensors, str(path))
+    elif sharded:
         from hanlin.checkpoint.sharded import read_sharded_weights
 
-        read_sharded_weights(folder, model)
+        read_sharded_weights(path, model)
     else:
-        read_weights(folder, model, family)
-    return model.eval(), tokenizer, read_defaults(folder)
-
-
-def _open_file(
-    path: Path, compute: Compute, dtype: torch.dtype
-) -> tuple[Model, Tokenizer, GenerationDefaults]:
-    opened = open_gguf(path)
-    family, config = read_gguf_config(path, opened)
-    tokenizer = Tokenizer(opened.tokenizer)
-    _check_vocabulary(path, tokenizer, config)
-    model = build_empty(config, compute.device, dtype)
-    fill_model(model, family, opened.tensors, str(path))
-    return model.eval(), tokenizer, opened.defaults
+        read_weights(path, model, family)
+    return model.eval()
 
 
 def _check_vocabulary(folder: Path, tokenizer: Tokenizer, config: CoreConfig) -> None:

@@ -99,6 +99,15 @@ def read_weights(folder: Path, model: Model, family: Family) -> None:
 def fill_model(model: Model, family: Family, tensors: "TensorSource", where: str) -> None:
     """Give every parameter of `model` its value from `tensors`, which has the family's names."""
     parameters = dict(model.named_parameters())
+    for entry, name in match_tensors(model, family, tensors, where):
+        _fill(entry, [parameters[ours] for ours in entry.ours], tensors, name)
+
+
+def match_tensors(
+    model: Model, family: Family, tensors: "TensorSource", where: str
+) -> list[tuple[Entry, str]]:
+    """What each tensor holds of `model`, and its name in the file; raises `CheckpointError` where they do not fit."""
+    parameters = dict(model.named_parameters())
     table = list(family.table(model.config))
     copies = family.copies(model.config)
     names = _without_unused(_full_names(tensors, family), family.unused(model.config), where)
@@ -108,8 +117,7 @@ def fill_model(model: Model, family: Family, tensors: "TensorSource", where: str
         check_shape(entry, tensors.shape(names[entry.theirs]), shapes, where)
         _check_dtype(entry.theirs, tensors.dtype(names[entry.theirs]), where)
     _check_copies(tensors, names, copies, where)
-    for entry in table:
-        _fill(entry, [parameters[name] for name in entry.ours], tensors, names[entry.theirs])
+    return [(entry, names[entry.theirs]) for entry in table]
 
 
 @torch.no_grad()

@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter, validators
 
@@ -15,6 +15,22 @@ ModelPath = Annotated[
     ),
 ]
 Json = Annotated[bool, Parameter(negative=(), help="Print JSON for programs.")]
+Device = Literal["auto", "cpu", "cuda", "mps"]
+EngineName = Annotated[
+    Literal["auto", "kernel", "torch", "llamacpp", "vllm"],
+    Parameter(help="What computes; auto takes the best that can."),
+]
+Weights = Annotated[
+    Literal["auto", "float32", "int8", "int4"], Parameter(help="Their numbers; auto leaves them as stored.")
+]
+AdapterFolders = Annotated[
+    tuple[str, ...],
+    Parameter(negative=(), help="An adapter, as name=folder or folder; may be given several times."),
+]
+Others = Annotated[
+    tuple[str, ...],
+    Parameter(negative=(), help="Any other parameter of docs/generate.md, such as --typical-p 0.9."),
+]
 Processes = Annotated[
     int,
     Parameter(
@@ -28,6 +44,27 @@ Fresh = Annotated[bool, Parameter(negative=(), help="Throw an earlier training r
 def without_defaults(**values: Any) -> dict[str, Any]:
     """What the user has set."""
     return {name: value for name, value in values.items() if value is not None}
+
+
+def other_parameters(others: dict[str, tuple[str, ...]]) -> dict[str, Any]:
+    """Parameters that a verb does not list itself; one value as it is, or as JSON where it is an object or a list."""
+
+    def value(text: str) -> Any:
+        return json.loads(text) if text[:1] in ("{", "[") else text
+
+    return {
+        name.replace("-", "_"): value(texts[0]) if len(texts) == 1 else texts
+        for name, texts in others.items()
+    }
+
+
+def adapter_folders(given: tuple[str, ...]) -> dict[str, Path]:
+    """Adapters by name: what stands before =, or the folder's own."""
+    pairs = (
+        (name, Path(folder)) if equals else (Path(name).name, Path(name))
+        for name, equals, folder in (one.partition("=") for one in given)
+    )
+    return dict(pairs)
 
 
 def as_json(value: Any, indent: int | None = 1) -> str:

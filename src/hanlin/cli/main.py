@@ -12,9 +12,12 @@ from hanlin.base.interrupt import Interrupted
 from hanlin.base.language import Text
 from hanlin.base.progress import console
 from hanlin.cli import models, recipes
+from hanlin.cli.chat import chat
 from hanlin.cli.compare import compare
 from hanlin.cli.evaluate import evaluate
 from hanlin.cli.finetune import finetune
+from hanlin.cli.generate import fill, generate
+from hanlin.cli.keys import keys
 from hanlin.cli.predict import predict
 from hanlin.cli.records import records
 from hanlin.cli.show import doctor, show
@@ -47,10 +50,12 @@ for verb in (
     recipes.find_rate,
     recipes.sweep,
     recipes.ladder,
-    models.generate,
-    models.chat,
+    generate,
+    chat,
+    fill,
     models.embed,
     models.serve,
+    keys,
     models.convert,
     models.average,
     show,

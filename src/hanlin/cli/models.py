@@ -6,73 +6,7 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from hanlin.cli.arguments import Json, ModelPath, as_json, without_defaults
-
-
-def generate(
-    model: ModelPath,
-    *prompts: Annotated[str, Parameter(help="Beginnings to continue; without any, lines of standard input.")],
-    max_new_tokens: int | None = None,
-    temperature: float | None = None,
-    top_k: int | None = None,
-    top_p: float | None = None,
-    min_p: float | None = None,
-    repetition_penalty: float | None = None,
-    stop: tuple[str, ...] = (),
-    seed: int | None = None,
-    device: Literal["auto", "cpu", "cuda", "mps"] = "auto",
-    json: Json = False,
-) -> None:
-    """Continue texts; the text goes to standard output."""
-    from dataclasses import asdict
-
-    from hanlin.generate.language_model import load
-
-    given = without_defaults(
-        max_new_tokens=max_new_tokens,
-        temperature=temperature,
-        top_k=top_k,
-        top_p=top_p,
-        min_p=min_p,
-        repetition_penalty=repetition_penalty,
-        stop=stop or None,
-        seed=seed,
-    )
-    loaded = load(model, device)
-    loaded.defaults.changed(given)
-    for prompt in prompts or (line.rstrip("\n") for line in sys.stdin):
-        if json:
-            completion = loaded.generate(prompt, **given)
-            print(as_json({"prompt": prompt, **asdict(completion)}, indent=None))
-            continue
-        pieces = loaded.stream(prompt, **given)  # wrong input raises here, before anything is written
-        sys.stdout.write(prompt)
-        for piece in pieces:
-            sys.stdout.write(piece.text)
-            sys.stdout.flush()
-        sys.stdout.write("\n")
-
-
-def chat(
-    model: ModelPath,
-    *,
-    system: Annotated[
-        str | None, Parameter(help="Instructions that stay at the head of the conversation.")
-    ] = None,
-    max_new_tokens: int | None = None,
-    temperature: float | None = None,
-    top_p: float | None = None,
-    seed: int | None = None,
-    device: Literal["auto", "cpu", "cuda", "mps"] = "auto",
-) -> None:
-    """Talk with a model in the terminal."""
-    from hanlin.generate.language_model import load
-    from hanlin.stages.chat import read_terminal, run_chat
-
-    given = without_defaults(max_new_tokens=max_new_tokens, temperature=temperature, top_p=top_p, seed=seed)
-    loaded = load(model, device)
-    loaded.defaults.changed(given)
-    run_chat(loaded, system, read_terminal, **given)
+from hanlin.cli.arguments import Json, ModelPath, as_json
 
 
 def embed(
@@ -124,12 +58,15 @@ def serve(
             help="A fine-tuned folder to serve beside it, name=folder; may be given several times.",
         ),
     ] = (),
+    encoder: Annotated[
+        str | None, Parameter(help="A model of sentence vectors, served beside it as /v1/embeddings.")
+    ] = None,
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto",
 ) -> None:
     """Serve a model over HTTP (OpenAI API) with a chat page, or what a fine-tuned folder does as /v1/tasks/NAME."""
     from hanlin.stages.serve import run_serve
 
-    run_serve(model, overrides, device, task)
+    run_serve(model, overrides, device, task, encoder)
 
 
 def convert(

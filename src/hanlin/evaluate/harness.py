@@ -90,8 +90,7 @@ class HanlinLM(TemplateLM):  # type: ignore[misc]
             texts.append(ids)
             firsts.append(len(ids) - len(continuation))
         title = "" if disable_tqdm else str(Text("score", "计算概率"))
-        engine = self.model.engine
-        scores = token_scores(engine.model, texts, engine.compute, firsts, title)
+        scores = token_scores(self.model.decoder, texts, self.model.compute, firsts, title)
         return [(float(one.log_p.sum()), bool(one.likeliest.all())) for one in scores]
 
     def loglikelihood_rolling(self, requests: Sequence[Any], disable_tqdm: bool = False) -> list[float]:

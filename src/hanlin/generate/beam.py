@@ -1,46 +1,24 @@
 """Beam search: of all continuations of a source, the likeliest few are followed at once.
 
 What scores the next tokens is passed in, so that it serves encoder-decoders and decoders alike. The rules of when a search
-is over are those of `transformers`. S sources, K beams, R rows (a running hypothesis each), V vocabulary.
+is over are those of `transformers`. S sources, G groups, K beams of a group, R rows (a running hypothesis each), V vocabulary.
 """
 
-import math
+import itertools
+from collections import Counter, defaultdict
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Protocol
 
 import torch
-from pydantic import Field
 from torch import Tensor
 
-from hanlin.base.config import Settings
+from hanlin.generate.beam_config import BeamConfig
+from hanlin.generate.beam_group import Candidate, Group, Hypothesis
+from hanlin.generate.forbidden import Forbidden
+from hanlin.generate.sampling import not_finite
+from hanlin.tokenizer.tokenizer import Tokenizer
 
-
-class BeamConfig(Settings):
-    """How the likeliest text is looked for."""
-
-    beams: int = Field(4, ge=1)
-    """Hypotheses that are followed at once; 1 takes the likeliest token at each step (greedy)."""
-    length_penalty: float = 1.0
-    """A hypothesis of n tokens scores its log-probability / n to this power; 0 favours short ones."""
-    early_stopping: bool | Literal["never"] = False
-    """true: stop once as many have ended as there are beams. false: when no running one, at its present length, scores
-    above the worst ended one. never: when none can."""
-    no_repeat_ngram: int = Field(0, ge=0)
-    """No run of so many tokens comes twice in a text; 0: any may (arXiv 1705.04304, section 2.5)."""
-
-
-@dataclass(frozen=True)
-class Hypothesis:
-    """A text that was found. ids: without the token that ended it; `ended` is false where the length did.
-
-    log_probability: of all its tokens, the end included, in nats; score: by which hypotheses are ranked.
-    """
-
-    ids: list[int]
-    log_probability: float
-    score: float
-    ended: bool
+__all__ = ["BeamConfig", "Hypothesis", "Rows", "beam_search"]
 
 
 class Rows(Protocol):
@@ -60,130 +38,95 @@ def beam_search(
     config: BeamConfig,
     *,
     ends: Collection[int],
-    max_new_tokens: int,
+    limits: Sequence[int],
     banned: Sequence[int] = (),
+    tokenizer: Tokenizer | None = None,
     device: torch.device | str = "cpu",
 ) -> list[list[Hypothesis]]:
-    """Up to K hypotheses for each source, the best first, ranked by sum_t log P(y_t | y_<t, x) / n^length_penalty.
+    """Up to `config.best` hypotheses for each source, best first, ranked by sum_t log P(y_t | y_<t, x) / n^length_penalty.
 
     begun: what stands before each text; `rows` has read all but the last token of it. ends: tokens that end a text.
-    banned: tokens that are never written. A source that is done leaves `rows`.
-    Source: arXiv 1211.3711 (Graves 2012), section 2.4; division by the length arXiv 1409.0473, section 5.
+    limits: the most tokens of each text, at least 1. banned: tokens that are never written; where nothing may follow, a
+    text stops. tokenizer: needed for `bad_words`. A source that is done leaves `rows`. Raises `CheckpointError` where there are no finite logits.
+    Source: arXiv 1211.3711 (Graves 2012), section 2.4; division by the length arXiv 1409.0473, section 5; groups arXiv
+    1610.02424 (Vijayakumar et al.), algorithm 1.
     """
-    searches = [_Search(list(ids), config, frozenset(ends), max_new_tokens) for ids in begun]
-    active, last = searches, [ids[-1] for ids in begun]
-    count = max(2, 1 + len(ends)) * config.beams
-    for _ in range(max_new_tokens):
-        log_p_RV = rows.logits(torch.tensor(last, device=device)).float().log_softmax(-1)
-        if banned:
-            log_p_RV[:, list(banned)] = -math.inf
-        if config.no_repeat_ngram:
-            _ban_repeated(log_p_RV, active, config.no_repeat_ngram)
-        candidates, first, chosen = _best(log_p_RV, active, count), 0, list[int]()
-        last = []
-        for search, some in zip(active, candidates, strict=True):
-            width = len(search.running)
-            parents = search.advance(some)
-            chosen += [first + parent for parent in parents]
-            last += [running.ids[-1] for running in search.running] if parents else []
-            first += width
-        active = [search for search in active if not search.done]
+    ends, numbers = frozenset(ends), range(config.groups)
+    forbidden = Forbidden(banned, config.no_repeat_ngram, config.bad_words, tokenizer)
+    groups = [
+        [Group(n, ids, config, ends, most) for n in numbers] for ids, most in zip(begun, limits, strict=True)
+    ]
+    active = [(source, group) for source, those in enumerate(groups) for group in those]
+    if config.groups > 1:
+        rows.keep(torch.tensor([source for source, _ in active], device=device))
+    for step in range(max(limits, default=0)):
+        texts = [running.ids for _, group in active for running in group.running]
+        logits_RV = rows.logits(torch.tensor([ids[-1] for ids in texts], device=device)).float()
+        if not bool(logits_RV.amax(1).isfinite().all()):
+            raise not_finite()
+        log_p_RV = logits_RV.log_softmax(1)
+        given = [len(begun[source]) for source, group in active for _ in group.running]
+        forbidden.remove(log_p_RV, texts, given)
+        if step < config.min_new_tokens:
+            log_p_RV[:, list(ends)] = -torch.inf
+        chosen = _advance(active, log_p_RV, config, max(2, 1 + len(ends)) * config.beams_of_group)
+        active = [(source, group) for source, group in active if not group.done]
         if not active:
             break
-        if chosen != list(range(first)):
+        if chosen != list(range(len(texts))):
             rows.keep(torch.tensor(chosen, device=device))
-    return [search.ended for search in searches]
-
-
-@dataclass(frozen=True)
-class _Running:
-    ids: list[int]
-    log_probability: float
-
-
-_Candidate = tuple[float, int, int]
-"""Log-probability of all tokens, the row it continues, the new token."""
-
-
-class _Search:
-    """The search for the text of one source. running: as many as there are rows; some are dead, of log-probability
-    -inf, where there are fewer continuations than beams."""
-
-    def __init__(self, begun: list[int], config: BeamConfig, ends: frozenset[int], most: int) -> None:
-        self.begun, self.config, self.ends, self.most = begun, config, ends, most
-        self.running, self.ended, self.length, self.done = (
-            [_Running([*begun], 0.0)],
-            list[Hypothesis](),
-            0,
-            False,
-        )
-
-    def advance(self, candidates: Sequence[_Candidate]) -> list[int]:
-        """Take the best continuations, best first; which rows go on, none if the search is done."""
-        beams = self.config.beams
-        self.length += 1
-        running, parents = list[_Running](), list[int]()
-        for place, (log_p, row, token) in enumerate(candidates):
-            if log_p == -math.inf:
-                break
-            if token in self.ends or self.length == self.most:
-                if place < beams:
-                    self._end(self.running[row].ids, token, log_p)
-            elif len(running) < beams:
-                running.append(_Running([*self.running[row].ids, token], log_p))
-                parents.append(row)
-        self.done = not running or not self._can_improve(running[0].log_probability)
-        if self.done:
-            if not self.ended:  # nothing may follow
-                best = self.running[0]
-                text = best.ids[len(self.begun) :]
-                score = best.log_probability / max(1, len(text)) ** self.config.length_penalty
-                self.ended = [Hypothesis(text, best.log_probability, score, ended=False)]
-            return []
-        missing = beams - len(running)
-        self.running = running + [_Running(running[0].ids, -math.inf)] * missing
-        return parents + parents[:1] * missing
-
-    def _end(self, ids: list[int], token: int, log_p: float) -> None:
-        ended = token in self.ends
-        text = [*ids, token][len(self.begun) : -1 if ended else None]
-        self.ended.append(Hypothesis(text, log_p, log_p / self.length**self.config.length_penalty, ended))
-        self.ended = sorted(self.ended, key=lambda one: -one.score)[: self.config.beams]
-
-    def _can_improve(self, best_running: float) -> bool:
-        config = self.config
-        if len(self.ended) < config.beams:
-            return True
-        if config.early_stopping is True or config.beams == 1:
-            return False
-        favours_length = config.early_stopping == "never" and config.length_penalty > 0
-        length = self.most if favours_length else self.length
-        best_possible: float = best_running / length**config.length_penalty
-        return best_possible > self.ended[-1].score
-
-
-def _best(log_p_RV: Tensor, active: Sequence[_Search], count: int) -> list[list[_Candidate]]:
-    """The `count` best continuations of each search, best first; all searches have equally many rows."""
-    before_SK = torch.tensor([[one.log_probability for one in search.running] for search in active])
-    S, K = before_SK.shape
-    total_SX = (log_p_RV.view(S, K, -1) + before_SK.to(log_p_RV).unsqueeze(2)).flatten(1)
-    best = total_SX.topk(min(count, total_SX.shape[1]), dim=1)
-    V = log_p_RV.shape[1]
     return [
-        [(log_p, place // V, place % V) for log_p, place in zip(log_ps, places, strict=True)]
-        for log_ps, places in zip(best.values.tolist(), best.indices.tolist(), strict=True)
+        sorted((one for group in those for one in group.ended), key=lambda one: -one.score)[: config.best]
+        for those in groups
     ]
 
 
-def _ban_repeated(log_p_RV: Tensor, active: Sequence[_Search], size: int) -> None:
-    """Take out each token that would complete a run of `size` tokens that the text already has."""
-    texts = [running.ids for search in active for running in search.running]
-    for row, ids in enumerate(texts):
-        tail = ids[len(ids) - size + 1 :]
-        after = [
-            ids[stop]
-            for stop in range(size - 1, len(ids))
-            if ids[stop - size + 1 : stop] == tail
-        ]  # fmt: skip
-        if after:
-            log_p_RV[row, after] = -math.inf
+def _advance(
+    active: Sequence[tuple[int, Group]], log_p_RV: Tensor, config: BeamConfig, count: int
+) -> list[int]:
+    """One step of every group, those of a source one after another; which rows go on.
+
+    A group's choice at this step costs a later group of the same source `diversity` times how often it was made.
+    """
+    firsts = list(itertools.accumulate((len(group.running) for _, group in active), initial=0))
+    written: defaultdict[int, Counter[int]] = defaultdict(Counter)
+    parents: list[list[int]] = [[]] * len(active)
+    for number in range(config.groups):
+        places = [place for place, (_, group) in enumerate(active) if group.number == number]
+        if not places:
+            continue
+        rows = [row for place in places for row in range(firsts[place], firsts[place + 1])]
+        before = [written[active[place][0]] for place in places]
+        discount_SV = _discount(log_p_RV, before, config.diversity) if config.diversity else None
+        best = _best(log_p_RV[rows], [active[place][1] for place in places], count, discount_SV)
+        for place, some in zip(places, best, strict=True):
+            source, group = active[place]
+            parents[place] = [firsts[place] + row for row in group.advance(some)]
+            written[source].update(group.last_tokens)
+    return [row for some in parents for row in some]
+
+
+def _discount(log_p_RV: Tensor, written: Sequence[Counter[int]], diversity: float) -> Tensor:
+    """What each token costs, (S, V): the Hamming diversity of arXiv 1610.02424, section 3.2."""
+    discount_SV = log_p_RV.new_zeros(len(written), log_p_RV.shape[1])
+    for discount_V, tokens in zip(discount_SV, written, strict=True):
+        for token, times in tokens.items():
+            discount_V[token] = diversity * times
+    return discount_SV
+
+
+def _best(
+    log_p_RV: Tensor, groups: Sequence[Group], count: int, discount_SV: Tensor | None
+) -> list[list[Candidate]]:
+    """The `count` best continuations of each group, best first; all groups have equally many rows."""
+    before_SK = torch.tensor([[one.log_probability for one in group.running] for group in groups])
+    (S, K), V = before_SK.shape, log_p_RV.shape[1]
+    log_p_SKV = log_p_RV.view(S, K, V)
+    total_SKV = log_p_SKV + before_SK.to(log_p_RV).unsqueeze(2)
+    ranked_SKV = total_SKV if discount_SV is None else total_SKV - discount_SV.unsqueeze(1)
+    best_SX = ranked_SKV.flatten(1).topk(min(count, K * V), dim=1).indices
+    parts = (total_SKV.flatten(1).gather(1, best_SX), log_p_SKV.flatten(1).gather(1, best_SX), best_SX)
+    return [
+        [Candidate(total, log_p, place // V, place % V) for total, log_p, place in zip(*three, strict=True)]
+        for three in zip(*(part.tolist() for part in parts), strict=True)
+    ]

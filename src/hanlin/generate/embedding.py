@@ -19,6 +19,8 @@ from hanlin.base.language import Text
 from hanlin.base.progress import track
 from hanlin.checkpoint.folder import find_model, open_model
 from hanlin.checkpoint.sentence import Pooling, SentenceSettings, read_sentence_settings
+from hanlin.generate.fill import Filling, Guess, MaskFilling
+from hanlin.model.config import CoreConfig
 from hanlin.model.headed import Headed
 from hanlin.model.heads import pool
 from hanlin.tokenizer.framing import Encoding
@@ -38,15 +40,6 @@ class Embedded:
     vectors_NC: Vectors
     cut: tuple[int, ...]
     unknown: float = 0.0
-
-
-@dataclass(frozen=True)
-class Guess:
-    """What may stand in the place of a mask."""
-
-    text: str
-    id: int
-    probability: float
 
 
 class SentenceEncoder:
@@ -88,33 +81,14 @@ class SentenceEncoder:
 
         Raises `RequestError` for a model without a masked head, a text without the mask token, and one that is too long.
         """
-        model, tokenizer = self.model, self.tokenizer
-        if model.config.head not in ("masked", "pretraining") or tokenizer.mask_id is None:
-            raise _no_masked_head(self.name)
-        ids_1T = torch.tensor([self._with_masks(text)], device=self.compute.device)
-        with torch.inference_mode():
-            hidden_1TC = model.hidden(ids_1T)
-            probabilities_MV = model.logits(hidden_1TC[ids_1T == tokenizer.mask_id]).softmax(-1)
-        best_Mk, ids_Mk = probabilities_MV.topk(min(k, probabilities_MV.shape[1]))
-        return [
-            [Guess(tokenizer.decode([id], skip_special=False), id, p) for p, id in zip(*row, strict=True)]
-            for row in zip(best_Mk.tolist(), ids_Mk.tolist(), strict=True)
-        ]
+        return MaskFilling(self.name, self.model, self.tokenizer, self.compute).each(text, k)
 
-    def _with_masks(self, text: str) -> list[int]:
-        """The framed ids of a text in which the name of the mask token stands for itself, and for the blank before it."""
-        mask_id = self.tokenizer.mask_id
-        assert mask_id is not None
-        mask = self.tokenizer.special_text(mask_id)
-        first, *others = text.split(mask)
-        if not others:
-            raise _no_mask(mask)
-        ids = self.tokenizer.encode(first.rstrip())
-        for part in others:
-            ids += [mask_id, *self.tokenizer.encode_inside(part, after_special=True)]
-        frame = self.tokenizer.encode_single("a")
-        start, stop = frame.special_mask.index(0), len(frame.ids) - frame.special_mask[::-1].index(0)
-        return [*frame.ids[:start], *ids, *frame.ids[stop:]]
+    def fill_together(self, text: str, k: int = 5, beams: int = 16) -> list[Filling]:
+        """The k likeliest ways to fill all masks of `text` so that they fit each other, from left to right by beam search.
+
+        Raises as `fill`.
+        """
+        return MaskFilling(self.name, self.model, self.tokenizer, self.compute).together(text, k, beams)
 
     def encode(self, text: str) -> Encoding:
         """The tokens that the model reads of a text."""
@@ -160,9 +134,7 @@ def load_encoder(
     if not isinstance(opened, Headed):
         raise _not_one_stack(folder)
     config = opened.config
-    settings = read_sentence_settings(folder, config.window) or SentenceSettings(
-        "last" if config.assembly == "decoder" else "mean", False, config.window
-    )
+    settings = sentence_settings(folder, config)
     given: dict[str, Any] = {"pooling": pooling, "normalize": normalize, "max_tokens": max_tokens}
     settings = settings._replace(**{name: value for name, value in given.items() if value is not None})
     least = len(tokenizer.encode_single("").ids) + 1
@@ -170,6 +142,13 @@ def load_encoder(
         raise _window(settings.max_tokens, least, config.window)
     name = folder.resolve().name if Path(model).exists() else str(model)
     return SentenceEncoder(name, opened, tokenizer, compute, settings)
+
+
+def sentence_settings(folder: Path | None, config: CoreConfig) -> SentenceSettings:
+    """How hidden states become a vector, as `load_encoder` says; folder: the model's, if it comes from one."""
+    own = None if folder is None else read_sentence_settings(folder, config.window)
+    pooling: Pooling = "last" if config.assembly == "decoder" else "mean"
+    return own or SentenceSettings(pooling, False, config.window)
 
 
 def embed(texts: Sequence[str], model: Path | str, device: DeviceName = "auto") -> Vectors:
@@ -199,20 +178,6 @@ def _empty(number: int) -> RequestError:
     return RequestError(
         Text(f"Text {number + 1} is empty.", f"第 {number + 1} 个文本是空的。"),
         Text("Leave it out: its vector would stand for nothing.", "请略去它：其向量不代表任何内容。"),
-    )
-
-
-def _no_masked_head(name: str) -> RequestError:
-    return RequestError(
-        Text(f"{name} was not made to fill masks.", f"{name} 不能填充掩码。"),
-        Text("Use a masked language model, such as BERT.", "请使用掩码语言模型，例如 BERT。"),
-    )
-
-
-def _no_mask(mask: str) -> RequestError:
-    return RequestError(
-        Text(f"The text holds no {mask}.", f"文本中没有 {mask}。"),
-        Text(f"Write {mask} where a token is to be guessed.", f"请在要猜测的位置写上 {mask}。"),
     )
 
 

@@ -7,6 +7,7 @@ from hanlin.base.progress import progress_bar
 from hanlin.generate.engine import Engine
 from hanlin.generate.generation import Generation
 from hanlin.generate.parameters import SamplingParameters
+from hanlin.generate.torch_runner import TorchRunner
 from hanlin.model.adapters.adapters import Adapters
 from hanlin.model.decoder import Decoder
 from hanlin.tokenizer.tokenizer import Tokenizer
@@ -35,7 +36,8 @@ def continue_all(
     taken = 0 if adapters is None else adapters.positions(adapter)
     longest = taken + max(map(len, prompts)) + parameters.max_new_tokens
     at_once = ROWS_AT_ONCE[compute.device.type]
-    engine = Engine(model, tokenizer, compute, at_once, adapters=adapters, window=longest)
+    runner = TorchRunner(model, compute, at_once, longest, adapters)
+    engine = Engine(runner, tokenizer, at_once)
     generations = [engine.submit(ids, parameters, adapter) for ids in prompts]
     with progress_bar() as bar:
         task = bar.add_task(title, total=len(prompts), detail="", visible=bool(title))

@@ -4,6 +4,7 @@ N asked tokens, V vocabulary.
 """
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -71,6 +72,9 @@ class Runner(Protocol):
         The tensor may be written to, and holds until the next call.
         """
 
+    def quiet(self) -> AbstractContextManager[None]:
+        """Around what is done to logits between two calls, so that the threads of both do not stand in each other's way."""
+
     def length(self, slot: int) -> int:
         """How many tokens a slot holds."""
 
@@ -79,3 +83,6 @@ class Runner(Protocol):
 
     def copy(self, source: int, target: int, length: int) -> None:
         """Let `target` hold the first `length` tokens of `source`, in place of its own."""
+
+    def another(self, slots: int) -> "Runner":
+        """A runner over the same weights with a cache of its own, of so many slots."""

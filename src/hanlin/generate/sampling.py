@@ -1,10 +1,9 @@
-"""From logits to the next token: pure functions, composed in one place.
+"""From logits to the next tokens: the order of everything that happens to them is stated here, and only here.
 
-B rows (requests), V vocabulary; (B, 1) tensors hold one parameter a row, so that rows of different requests
-are filtered together. Removed tokens have the logit -inf.
+B rows (requests), V vocabulary, K candidates.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -13,18 +12,28 @@ from torch import Tensor
 
 from hanlin.base.errors import CheckpointError
 from hanlin.base.language import Text
+from hanlin.generate.controls import Controls
+from hanlin.generate.filters import (
+    CANDIDATES,
+    apply_temperature,
+    draw,
+    first_of_greatest,
+    greatest,
+    keep_min_p,
+    keep_top_k,
+    keep_top_p,
+    keep_typical,
+    settled,
+)
 from hanlin.generate.parameters import SamplingParameters
-
-_NUCLEUS = 1024
-"""So many likeliest tokens are looked at first for top-p."""
 
 
 @dataclass(frozen=True)
 class Chosen:
     """The next token of a request, and, where it asked for them, log-probabilities.
 
-    They are natural logarithms of the model's own distribution: before penalties, filters and masks. `top` holds the
-    likeliest tokens with theirs, falling.
+    They are natural logarithms of the model's own distribution: before penalties, temperature, filters and masks.
+    `top` holds the likeliest tokens with theirs, falling.
     """
 
     id: int
@@ -40,8 +49,8 @@ class Request(Protocol):
         """How it is to be drawn."""
 
     @property
-    def prompt_ids(self) -> Sequence[int]:
-        """What it continues."""
+    def controls(self) -> Controls | None:
+        """What changes its logits before the draw."""
 
     @property
     def token_ids(self) -> Sequence[int]:
@@ -54,168 +63,129 @@ class Request(Protocol):
 def choose(logits_BV: Tensor, requests: Sequence[Request]) -> list[Chosen]:
     """The next token of each request, given the logits after its last one; writes to `logits_BV`.
 
-    The logits are float32, one row a request, as wide as the tokenizer's vocabulary or wider. Raises
-    `CheckpointError` when a row has no finite maximum.
+    logits: float32, one row a request, as wide as the tokenizer's vocabulary. In this order: log-probabilities are
+    noted; penalties, biases, bans and constraints apply (`Controls`); rows of temperature 0 take the likeliest token,
+    of equals the one of lowest id; the others go through temperature, top-k, top-p, min-p, typical, and are drawn.
+    Raises `CheckpointError` when a row has no finite maximum.
     """
+    assert len(logits_BV) == len(requests)
     if not bool(logits_BV.amax(dim=-1).isfinite().all()):
-        raise _not_finite()
-    rows = SamplingRows.of([request.parameters for request in requests], logits_BV.device)
-    seen_BV = None
-    if rows.uses_penalty:
-        seen_BV = torch.zeros_like(logits_BV, dtype=torch.bool)
-        for seen_V, request in zip(seen_BV, requests, strict=True):
-            seen_V[[*request.prompt_ids, *request.token_ids]] = True
-    logits_BV = filter_logits(logits_BV, rows, seen_BV)
-    if rows.greedy:
-        return [Chosen(id) for id in logits_BV.argmax(dim=-1).tolist()]
-    uniform_B1 = torch.tensor([[request.uniform()] for request in requests], dtype=torch.float64)
-    return [Chosen(id) for id in draw(logits_BV, uniform_B1.to(logits_BV.device)).tolist()]
+        raise not_finite()
+    told = {row: logits_BV[row].clone() for row, one in enumerate(requests) if _told(one) is not None}
+    for row, request in enumerate(requests):
+        if request.controls is not None:
+            request.controls.apply(logits_BV[row], request.token_ids)
+    ids = _next_ids(logits_BV, requests)
+    return [
+        _with_log_probabilities(id, told[row], requests[row]) if row in told else Chosen(id)
+        for row, id in enumerate(ids)
+    ]
 
 
-@dataclass(frozen=True)
-class SamplingRows:
-    """The sampling parameters of B requests as (B, 1) tensors, and which filters any of them needs."""
-
-    temperature_B1: Tensor
-    top_k_B1: Tensor
-    top_p_B1: Tensor
-    min_p_B1: Tensor
-    repetition_penalty_B1: Tensor
-    greedy: bool
-    uses_top_k: bool
-    uses_top_p: bool
-    uses_min_p: bool
-    uses_penalty: bool
-
-    @classmethod
-    def of(
-        cls, parameters: Sequence[SamplingParameters], device: torch.device | str = "cpu"
-    ) -> "SamplingRows":
-        """Lay out one row a request, on the device of the logits."""
-
-        def column(name: str, dtype: torch.dtype) -> Tensor:
-            return torch.tensor([[getattr(row, name)] for row in parameters], dtype=dtype, device=device)
-
-        return cls(
-            column("temperature", torch.float32),
-            column("top_k", torch.int64),
-            column("top_p", torch.float32),
-            column("min_p", torch.float32),
-            column("repetition_penalty", torch.float32),
-            greedy=all(row.temperature == 0 for row in parameters),
-            uses_top_k=any(row.top_k > 0 for row in parameters),
-            uses_top_p=any(row.top_p < 1 for row in parameters),
-            uses_min_p=any(row.min_p > 0 for row in parameters),
-            uses_penalty=any(row.repetition_penalty != 1 for row in parameters),
-        )
+def _next_ids(logits_BV: Tensor, requests: Sequence[Request]) -> list[int]:
+    """Each kind of row together, as tensors of their own."""
+    kinds: dict[Callable[[Tensor, Sequence[Request]], Tensor], list[int]] = {}
+    for row, request in enumerate(requests):
+        kinds.setdefault(_kind(request.parameters), []).append(row)
+    ids = [0] * len(requests)
+    for next_ids, rows in kinds.items():
+        part = logits_BV if len(rows) == len(requests) else logits_BV[rows]
+        for row, id in zip(rows, next_ids(part, [requests[row] for row in rows]).tolist(), strict=True):
+            ids[row] = id
+    return ids
 
 
-def filter_logits(logits_BV: Tensor, rows: SamplingRows, seen_BV: Tensor | None = None) -> Tensor:
-    """The logits to draw from: repetition penalty, temperature, top-k, top-p, min-p, in this order.
-
-    `seen_BV` says which tokens occurred in prompt or text; it is needed when a row has a repetition penalty.
-    """
-    if rows.uses_penalty:
-        assert seen_BV is not None
-        logits_BV = apply_repetition_penalty(logits_BV, seen_BV, rows.repetition_penalty_B1)
-    logits_BV = apply_temperature(logits_BV, rows.temperature_B1)
-    if rows.greedy:
-        return logits_BV
-    if rows.uses_top_k:
-        logits_BV = keep_top_k(logits_BV, rows.top_k_B1)
-    if rows.uses_top_p:
-        logits_BV = keep_top_p(logits_BV, rows.top_p_B1)
-    if rows.uses_min_p:
-        logits_BV = keep_min_p(logits_BV, rows.min_p_B1)
-    return logits_BV
+def _kind(parameters: SamplingParameters) -> Callable[[Tensor, Sequence[Request]], Tensor]:
+    if parameters.temperature == 0:
+        return _greedy
+    narrow = parameters.top_k > 0 or parameters.top_p < 1 or parameters.min_p > 0
+    return _from_few if narrow else _from_all
 
 
-def apply_repetition_penalty(logits_BV: Tensor, seen_BV: Tensor, penalty_B1: Tensor) -> Tensor:
-    """Logits of seen tokens divided by the penalty where positive, multiplied where negative.
-
-    Source: Keskar et al. 2019 (CTRL), section 4.1, with the sign rule of its implementations.
-    """
-    penalised_BV = torch.where(logits_BV > 0, logits_BV / penalty_B1, logits_BV * penalty_B1)
-    return torch.where(seen_BV, penalised_BV, logits_BV)
+def _greedy(logits_BV: Tensor, requests: Sequence[Request]) -> Tensor:
+    return first_of_greatest(logits_BV)
 
 
-def apply_temperature(logits_BV: Tensor, temperature_B1: Tensor) -> Tensor:
-    """logits / temperature; at 0 its limit: all probability on the likeliest token, of equals the first.
-
-    Source: Ackley, Hinton and Sejnowski 1985, eq. 5 (Boltzmann distribution).
-    """
-    zero_B1 = temperature_B1 == 0
-    scaled_BV = logits_BV / torch.where(zero_B1, 1.0, temperature_B1)
-    if not zero_B1.any():
-        return scaled_BV
-    best_B1 = logits_BV.argmax(dim=-1, keepdim=True)
-    only_BV = torch.full_like(logits_BV, -torch.inf).scatter_(-1, best_B1, 0.0)
-    return torch.where(zero_B1, only_BV, scaled_BV)
+def _from_all(logits_BV: Tensor, requests: Sequence[Request]) -> Tensor:
+    """Rows that no filter narrows to likeliest tokens."""
+    logits_BV = apply_temperature(logits_BV, _column(logits_BV, requests, "temperature"))
+    if any(request.parameters.typical_p < 1 for request in requests):
+        logits_BV = keep_typical(logits_BV, _column(logits_BV, requests, "typical_p"))
+    return draw(logits_BV, _uniform(logits_BV, requests))
 
 
-def keep_top_k(logits_BV: Tensor, k_B1: Tensor) -> Tensor:
-    """The k greatest logits of each row, exactly k: of equals at the border, those of lower id. 0 keeps all.
-
-    Source: Fan, Lewis and Dauphin 2018, section 5.4.
-    """
-    V = logits_BV.shape[-1]
-    k_B1 = torch.where(k_B1 == 0, V, k_B1.clamp(max=V))
-    return _keep_greatest(logits_BV, k_B1, logits_BV.topk(int(k_B1.max()), dim=-1).values)
-
-
-def keep_top_p(logits_BV: Tensor, p_B1: Tensor) -> Tensor:
-    """The smallest set of likeliest tokens whose probabilities sum to p or more; of equals, lower ids first.
-
-    Source: Holtzman et al. 2020, eq. 2.
-    """
-    V = logits_BV.shape[-1]
-    total_B1 = logits_BV.logsumexp(dim=-1, keepdim=True)
-    for K in (min(_NUCLEUS, V), V):  # the nucleus is nearly always small, and a whole sort is slow
-        greatest_BK = logits_BV.topk(K, dim=-1).values
-        probability_BK = (greatest_BK - total_B1).exp()
-        cumulative_BK = probability_BK.cumsum(dim=-1, dtype=torch.float64)
-        whole_B1 = p_B1 >= 1
-        if K == V or bool((whole_B1 | (cumulative_BK[:, -1:] >= p_B1)).all()):
+def _from_few(logits_BV: Tensor, requests: Sequence[Request]) -> Tensor:
+    """Rows whose next token is one of the likeliest: filters run over so many candidates as settle them."""
+    wanted = max(row.parameters.top_k + 1 if row.parameters.top_k else CANDIDATES[0] for row in requests)
+    for count in (wanted, max(wanted, CANDIDATES[1]), None):
+        values_BK, ids_BK = greatest(logits_BV, _enough(logits_BV, requests) if count is None else count)
+        kept_BK = _filter(values_BK.double(), logits_BV, requests)
+        if count is None or settled(values_BK, kept_BK.isfinite()):
             break
-    count_B1 = ((cumulative_BK - probability_BK) < p_B1).sum(dim=-1, keepdim=True).clamp(min=1)
-    kept_BV = _keep_greatest(logits_BV, count_B1, greatest_BK)
-    return torch.where(whole_B1, logits_BV, kept_BV)
+    if any(request.parameters.typical_p < 1 for request in requests):
+        kept_BK = keep_typical(kept_BK, _column(kept_BK, requests, "typical_p"))
+    return ids_BK.gather(-1, draw(kept_BK, _uniform(kept_BK, requests)).unsqueeze(-1)).squeeze(-1)
 
 
-def keep_min_p(logits_BV: Tensor, p_B1: Tensor) -> Tensor:
-    """Tokens whose probability is at least p times that of the likeliest.
+def _enough(logits_BV: Tensor, requests: Sequence[Request]) -> int:
+    """A number of candidates that settles every filter.
 
-    Source: Nguyen et al. 2024 (min-p), section 3.
+    Top-p without top-k keeps no token of a probability below (1 - p) / V: all of those together have less than 1 - p.
     """
-    best_B1 = logits_BV.max(dim=-1, keepdim=True).values
-    return logits_BV.masked_fill(logits_BV < best_B1 + p_B1.log(), -torch.inf)
+    V = logits_BV.shape[-1]
+    logits_BV = apply_temperature(logits_BV, _column(logits_BV, requests, "temperature"))
+    least_B1 = (1 - _column(logits_BV, requests, "top_p")) / V
+    least_B1.masked_fill_(_column(logits_BV, requests, "top_k") > 0, 0.0)
+    border_B1 = logits_BV.logsumexp(dim=-1, keepdim=True) + least_B1.log()
+    border_B1 = border_B1.maximum(
+        logits_BV.amax(dim=-1, keepdim=True) + _column(logits_BV, requests, "min_p").log()
+    )
+    return int((logits_BV >= border_B1).sum(dim=-1).max()) + 1
 
 
-def _keep_greatest(logits_BV: Tensor, count_B1: Tensor, greatest_BK: Tensor) -> Tensor:
-    """The `count` greatest logits of each row, given the K >= count greatest in falling order."""
-    border_B1 = greatest_BK.gather(-1, count_B1 - 1)
-    keep_BV = logits_BV >= border_B1
-    if bool((keep_BV.sum(dim=-1, keepdim=True) > count_B1).any()):  # equals on both sides of the border
-        above_BV = logits_BV > border_B1
-        free_B1 = count_B1 - above_BV.sum(dim=-1, keepdim=True)
-        equal_BV = keep_BV & ~above_BV
-        keep_BV = above_BV | (equal_BV & (equal_BV.cumsum(dim=-1) <= free_B1))
-    return logits_BV.masked_fill(~keep_BV, -torch.inf)
+def _filter(logits_BK: Tensor, logits_BV: Tensor, requests: Sequence[Request]) -> Tensor:
+    """Temperature, top-k, top-p, min-p over sorted candidates, in float64."""
+    parameters = [request.parameters for request in requests]
+    temperature_B1 = _column(logits_BK, requests, "temperature")
+    logits_BK = apply_temperature(logits_BK, temperature_B1)
+    if any(row.top_k for row in parameters):
+        logits_BK = keep_top_k(logits_BK, _column(logits_BK, requests, "top_k"))
+    if any(row.top_p < 1 for row in parameters):
+        total_B1 = logits_BK.logsumexp(dim=-1, keepdim=True)
+        if not all(row.top_k for row in parameters):
+            all_B1 = apply_temperature(logits_BV, temperature_B1.float()).logsumexp(dim=-1, keepdim=True)
+            total_B1 = torch.where(_column(logits_BK, requests, "top_k") > 0, total_B1, all_B1)
+        logits_BK = keep_top_p(logits_BK, _column(logits_BK, requests, "top_p"), total_B1)
+    if any(row.min_p for row in parameters):
+        logits_BK = keep_min_p(logits_BK, _column(logits_BK, requests, "min_p"))
+    return logits_BK
 
 
-def draw(logits_BV: Tensor, uniform_B1: Tensor) -> Tensor:
-    """The token of each row at which the cumulative probability passes that row's number in [0, 1): (B,)
-    int64.
-
-    One number a token and row makes a draw independent of the other rows. Sums run in float64.
-    """
-    cumulative_BV = logits_BV.softmax(dim=-1).cumsum(dim=-1, dtype=torch.float64)
-    total_B1 = cumulative_BV[:, -1:]
-    target_B1 = torch.minimum(uniform_B1.double() * total_B1, total_B1.nextafter(torch.zeros_like(total_B1)))
-    return torch.searchsorted(cumulative_BV, target_B1, right=True).squeeze(-1)
+def _column(like: Tensor, requests: Sequence[Request], name: str) -> Tensor:
+    """One parameter a row, (B, 1), as `like` is."""
+    return like.new_tensor([[getattr(request.parameters, name)] for request in requests])
 
 
-def _not_finite() -> CheckpointError:
+def _uniform(like: Tensor, requests: Sequence[Request]) -> Tensor:
+    return torch.tensor([[request.uniform()] for request in requests], dtype=torch.float64).to(like.device)
+
+
+def _told(request: Request) -> int | None:
+    return request.parameters.log_probabilities
+
+
+def _with_log_probabilities(id: int, logits_V: Tensor, request: Request) -> Chosen:
+    count = min(_told(request) or 0, len(logits_V))
+    total = float(logits_V.logsumexp(dim=-1))
+    top: tuple[tuple[int, float], ...] = ()
+    if count:
+        (values_K,), (ids_K,) = greatest(logits_V.unsqueeze(0), count)
+        top = tuple(zip(ids_K.tolist(), (values_K.double() - total).tolist(), strict=True))
+    return Chosen(id, float(logits_V[id]) - total, top)
+
+
+def not_finite() -> CheckpointError:
+    """Logits that say nothing."""
     return CheckpointError(
         Text(
             "The model gives no finite logits: its weights are damaged.",

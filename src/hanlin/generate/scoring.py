@@ -1,4 +1,4 @@
-"""Log-probabilities of given tokens, in nats, for texts of any length.
+"""Log-probabilities of given tokens, in nats, for texts of any length, many at a time by a model in PyTorch.
 
 B rows of a batch, T time, C width, N counted tokens, V vocabulary.
 """
@@ -122,7 +122,7 @@ def _score(
         hidden_NC = hidden_BTC[torch.from_numpy(counted_BT).to(compute.device)]
         rows = max(1, LOGITS_AT_ONCE // model.config.vocab_size)
         parts = [
-            _of_logits(model.logits(hidden_NC[i : i + rows]), targets_N[i : i + rows])
+            scores_of_logits(model.logits(hidden_NC[i : i + rows]), targets_N[i : i + rows])
             for i in range(0, len(targets_N), rows)
         ]
     ends = np.cumsum([len(target) for target in targets])[:-1]
@@ -131,5 +131,6 @@ def _score(
     return [TokenScores(*both) for both in zip(*split, strict=True)]
 
 
-def _of_logits(logits_NV: Tensor, targets_N: Tensor) -> tuple[Tensor, Tensor]:
+def scores_of_logits(logits_NV: Tensor, targets_N: Tensor) -> tuple[Tensor, Tensor]:
+    """Of each target its log-probability, float32, and whether no token was likelier: (N,) each."""
     return -F.cross_entropy(logits_NV, targets_N, reduction="none"), logits_NV.argmax(1) == targets_N

@@ -1,24 +1,30 @@
 """The runner on PyTorch: any decoder, any device.
 
-B rows, T tokens, N asked tokens, V vocabulary, C width.
+N asked tokens, V vocabulary, C width.
 """
 
-from collections.abc import Iterator, Sequence
-from contextlib import nullcontext
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import Tensor
 
 from hanlin.base.device import Compute
+from hanlin.base.language import Text
+from hanlin.base.progress import console
 from hanlin.generate.runner import Chunk
 from hanlin.model.adapters.adapters import Adapters
-from hanlin.model.cache import KeyValueCache
+from hanlin.model.compiled import compiled_steps
 from hanlin.model.decoder import Decoder
-
+from hanlin.model.flat import Steps, flat_hidden
+from hanlin.model.text_cache import TextCache
 
 
 class TorchRunner:
-    """A decoder with a key-value cache that grows, twofold, with the slots in use."""
+    """A decoder with a cache for each slot, which takes memory as its text grows and gives it back.
+
+    The new tokens of all slots are one pass, or one for each adapter.
+    """
 
     name = "torch"
 
@@ -30,14 +36,21 @@ class TorchRunner:
         window: int | None = None,
         adapters: Adapters | None = None,
         cache_dtype: torch.dtype | None = None,
+        compiled: bool = False,
     ) -> None:
+        """cache_dtype: of keys and values (default: that in which products are computed).
+
+        compiled: whether steps of one token are compiled, here: seconds the first time, up to twenty, that a few hundred
+        tokens make up for. Without a compiler, which is told, and with adapters, they are as ever.
+        """
         self.model = model.to(compute.device).eval()
         self.compute = compute
         self.slots = slots
         self.adapters = adapters
         self.window = min(window or model.config.window, model.config.window)
-        self._dtype = cache_dtype or compute.precision
-        self._cache = KeyValueCache(model.config, 1, self.window, compute.device, self._dtype)
+        self.dtype = cache_dtype or compute.precision
+        self._texts = [TextCache(model.config, compute.device, self.dtype, self.window) for _ in range(slots)]
+        self._steps = self._compiled() if compiled and adapters is None else Steps()
 
     @property
     def vocab_size(self) -> int:
@@ -48,7 +61,12 @@ class TorchRunner:
     def bytes_per_token(self) -> int:
         """As `Runner`."""
         config = self.model.config
-        return 2 * config.cached_layers * config.kv_heads * config.head_size * self._dtype.itemsize
+        return 2 * config.cached_layers * config.kv_heads * config.head_size * self.dtype.itemsize
+
+    @property
+    def cache_bytes(self) -> int:
+        """Memory that all slots take now."""
+        return sum(text.nbytes for text in self._texts)
 
     @property
     def device(self) -> torch.device:
@@ -57,57 +75,68 @@ class TorchRunner:
 
     @torch.inference_mode()
     def forward(self, chunks: Sequence[Chunk]) -> Tensor:
-        """As `Runner`: chunks of equal length in neighbouring slots are one pass."""
-        self._grow(1 + max(chunk.slot for chunk in chunks))
+        """As `Runner`."""
         parts: dict[int, Tensor] = {}
-        for group in _groups(chunks):
-            hidden_BTC = self._hidden(group)
-            for row, chunk in enumerate(group):
-                if chunk.asked:
-                    parts[chunk.slot] = hidden_BTC[row, -chunk.asked :]
-        if not parts:
-            return torch.empty(0, self.vocab_size, device=self.device)
-        hidden_NC = torch.cat([parts[chunk.slot] for chunk in chunks if chunk.asked])
-        with self.compute.autocast():
-            return self.model.logits(hidden_NC)
+        for name in dict.fromkeys(chunk.adapter for chunk in chunks):
+            group = [chunk for chunk in chunks if chunk.adapter == name]
+            through = nullcontext() if self.adapters is None else self.adapters.rows([name])
+            with self.compute.autocast(), through:  # an adapter may change the head, too
+                logits_NV = self._logits(group)
+            if len(group) == len(chunks):
+                return logits_NV
+            split = torch.split(logits_NV, [chunk.asked for chunk in group])
+            parts |= {chunk.slot: part for chunk, part in zip(group, split, strict=True)}
+        return torch.cat([parts[chunk.slot] for chunk in chunks])
 
-    def _hidden(self, group: Sequence[Chunk]) -> Tensor:
-        tokens_BT = torch.tensor([list(chunk.ids) for chunk in group], device=self.device)
-        names = [chunk.adapter for chunk in group]
-        through = nullcontext() if self.adapters is None else self.adapters.rows(names)
-        rows = self._cache.rows(group[0].slot, group[-1].slot + 1)
-        with self.compute.autocast(), through:
-            return self.model.hidden(tokens_BT, cache=rows)
+    def _logits(self, group: Sequence[Chunk]) -> Tensor:
+        """Of chunks of one adapter, in their order: (N, V)."""
+        counts = [len(chunk.ids) for chunk in group]
+        tokens_N = torch.tensor([id for chunk in group for id in chunk.ids], device=self.device)
+        texts = [self._texts[chunk.slot] for chunk in group]
+        hidden_NC = flat_hidden(self.model, tokens_N, texts, counts, self._steps)
+        states = [
+            hidden_TC[len(chunk.ids) - chunk.asked :]
+            for chunk, hidden_TC in zip(group, torch.split(hidden_NC, counts), strict=True)
+        ]
+        return self._steps.logits(self.model, torch.cat(states))
+
+    def _compiled(self) -> Steps:
+        """Compiled steps that have worked once; else the plain ones."""
+        try:
+            steps = compiled_steps()
+            with torch.inference_mode(), self.compute.autocast():
+                text = TextCache(self.model.config, self.device, self.dtype, 1)
+                hidden_1C = flat_hidden(self.model, torch.tensor([0], device=self.device), [text], [1], steps)
+                steps.logits(self.model, hidden_1C)
+        except Exception as reason:  # whatever a compiler that is missing or broken raises
+            console.print(str(_not_compiled(reason)))
+            return Steps()
+        return steps
+
+    def another(self, slots: int) -> "TorchRunner":
+        """As `Runner`."""
+        other = TorchRunner(self.model, self.compute, slots, self.window, self.adapters, self.dtype)
+        other._steps = self._steps
+        return other
+
+    def quiet(self) -> AbstractContextManager[None]:
+        """As `Runner`: there are no threads but torch's own."""
+        return nullcontext()
 
     def length(self, slot: int) -> int:
         """As `Runner`."""
-        return int(self._cache.lengths_B[slot]) if slot < len(self._cache.lengths_B) else 0
+        return self._texts[slot].length
 
     def truncate(self, slot: int, length: int) -> None:
         """As `Runner`."""
-        assert length <= self.length(slot)
-        if slot < len(self._cache.lengths_B):
-            self._cache.lengths_B[slot] = length
+        self._texts[slot].truncate(length)
 
+    @torch.inference_mode()
     def copy(self, source: int, target: int, length: int) -> None:
         """As `Runner`."""
-        assert length <= self.length(source)
-        self._grow(target + 1)
-        self._cache.move(source, target)
-        self._cache.lengths_B[target] = length
-
-    def _grow(self, rows: int) -> None:
-        held = len(self._cache.lengths_B)
-        if held < rows:
-            self._cache = self._cache.grown(min(self.slots, max(rows, 2 * held)))
+        self._texts[target].copy(self._texts[source], length)
 
 
-def _groups(chunks: Sequence[Chunk]) -> Iterator[list[Chunk]]:
-    """Runs of chunks of equal length whose slots follow one another."""
-    group: list[Chunk] = []
-    for chunk in sorted(chunks, key=lambda chunk: (len(chunk.ids), chunk.slot)):
-        if group and (len(chunk.ids), chunk.slot) != (len(group[0].ids), group[-1].slot + 1):
-            yield group
-            group = []
-        group.append(chunk)
-    yield group
+def _not_compiled(reason: Exception) -> Text:
+    first = (str(reason).splitlines() or [type(reason).__name__])[0]
+    return Text(f"Steps are not compiled, and slower for it: {first}", f"未能编译，生成速度会较慢：{first}")

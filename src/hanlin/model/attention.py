@@ -165,6 +165,12 @@ class Attention(nn.Module):
         """What the tokens of `x_BTC` look for: (B, H, T, D)."""
         return self._heads(self.query(x_BTC), self.query_norm, rotation)
 
+    def heads_of(self, x_BTC: Tensor, rotation: Rotation | None = None) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries (B, H, T, D), keys and values (B, G, T, D) of the same tokens."""
+        q_BTC, k_BTC, v_BTC = products(x_BTC, self.query, self.key, self.value)
+        q_BHTD = self._heads(q_BTC, self.query_norm, rotation)
+        return q_BHTD, self._heads(k_BTC, self.key_norm, rotation), self._heads(v_BTC)
+
     def _heads(
         self, x_BTC: Tensor, norm: nn.Module | None = None, rotation: Rotation | None = None
     ) -> Tensor:
@@ -189,9 +195,7 @@ class Attention(nn.Module):
         The keys are the tokens themselves, after those in `cache`; or `memory` (cross-attention).
         """
         if memory is None:
-            q_BTC, k_BTC, v_BTC = products(x_BTC, self.query, self.key, self.value)
-            q_BHTD = self._heads(q_BTC, self.query_norm, rotation)
-            k_BGSD, v_BGSD = self._heads(k_BTC, self.key_norm, rotation), self._heads(v_BTC)
+            q_BHTD, k_BGSD, v_BGSD = self.heads_of(x_BTC, rotation)
         else:
             q_BHTD, (k_BGSD, v_BGSD) = self.queries(x_BTC, rotation), memory
         if cache is not None:

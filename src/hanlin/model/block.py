@@ -66,11 +66,30 @@ class Block(nn.Module):
             )
         return self._residual(x_BTC, self.ffn_norm, self.ffn, self.ffn_out_norm)
 
+    def heads(self, x_BTC: Tensor, rotation: Rotation | None = None) -> tuple[Tensor, Tensor, Tensor]:
+        """A pass in two steps (flat.py): the queries, keys and values of self-attention, ..."""
+        return self.attention.heads_of(self._read(x_BTC, self.attention_norm), rotation)
+
+    def finish(self, x_BTC: Tensor, mixed_BTC: Tensor) -> Tensor:
+        """... and all that comes after they were mixed: (B, T, C)."""
+        out_BTC = self.attention.output(mixed_BTC)
+        x_BTC = self._add(x_BTC, out_BTC, self.attention_norm, self.attention_out_norm)
+        return self._residual(x_BTC, self.ffn_norm, self.ffn, self.ffn_out_norm)
+
     def _residual(
         self, x_BTC: Tensor, norm: nn.Module, layer: Callable[[Tensor], Tensor], out_norm: nn.Module
     ) -> Tensor:
+        return self._add(x_BTC, layer(self._read(x_BTC, norm)), norm, out_norm)
+
+    def _read(self, x_BTC: Tensor, norm: nn.Module) -> Tensor:
+        """What a sub-layer is given."""
+        read: Tensor = x_BTC if self.placement == "post" else norm(x_BTC)
+        return read
+
+    def _add(self, x_BTC: Tensor, y_BTC: Tensor, norm: nn.Module, out_norm: nn.Module) -> Tensor:
+        """The residual stream with what a sub-layer made of it."""
         if self.placement == "post":
-            summed: Tensor = norm(x_BTC + self.dropout(layer(x_BTC)))
+            summed: Tensor = norm(x_BTC + self.dropout(y_BTC))
             return summed
-        out: Tensor = x_BTC + self.dropout(out_norm(layer(norm(x_BTC))))
+        out: Tensor = x_BTC + self.dropout(out_norm(y_BTC))
         return out

@@ -48,25 +48,6 @@ class KeyValueCache:
         view.lengths_B = self.lengths_B[start:stop]
         return view
 
-    def move(self, source: int, target: int) -> None:
-        """Copy one row over another."""
-        length = int(self.lengths_B[source])
-        self.keys_LBGSD[:, target, :, :length] = self.keys_LBGSD[:, source, :, :length]
-        self.values_LBGSD[:, target, :, :length] = self.values_LBGSD[:, source, :, :length]
-        self.lengths_B[target] = length
-
-    def grown(self, rows: int) -> "KeyValueCache":
-        """A cache of more rows that begins with these."""
-        fresh = object.__new__(KeyValueCache)
-        L, held, G, S, D = self.keys_LBGSD.shape
-        for name in ("keys_LBGSD", "values_LBGSD"):
-            old = getattr(self, name)
-            new = old.new_zeros(L, rows, G, S, D)
-            new[:, :held] = old
-            setattr(fresh, name, new)
-        fresh.lengths_B = torch.cat((self.lengths_B, self.lengths_B.new_zeros(rows - held)))
-        return fresh
-
     def chosen(self, rows_R: Tensor) -> "KeyValueCache":
         """A cache of these rows, in this order; one may come several times."""
         fresh = object.__new__(KeyValueCache)
@@ -84,10 +65,6 @@ class KeyValueCache:
             setattr(fresh, name, torch.cat((old, more), dim=3))
         fresh.lengths_B = self.lengths_B
         return fresh
-
-    def clear(self, row: int) -> None:
-        """Forget one row."""
-        self.lengths_B[row] = 0
 
     def layer(self, index: int, lengths: list[int]) -> "LayerCache":
         """One layer's part during a forward pass over rows that hold `lengths` tokens."""

@@ -121,7 +121,7 @@ class Stack(nn.Module):
         masks = {
             pattern: mask.narrowed(self.config, pattern) for pattern in dict.fromkeys(self.config.attention)
         }
-        rotations = self._rotations(T if positions_BT is None else positions_BT, x_BTC.device)
+        rotations = self.rotations(T if positions_BT is None else positions_BT, x_BTC.device)
         seen = memory_mask(T, memory[0][0].shape[2], x_BTC.device, memory_documents_BS) if memory else None
         again = self.checkpointing and torch.is_grad_enabled()
         for index, block in enumerate(self.blocks):
@@ -141,7 +141,7 @@ class Stack(nn.Module):
                 x_BTC = block(*inputs)
         return x_BTC
 
-    def _rotations(
+    def rotations(
         self, positions: Tensor | int, device: torch.device
     ) -> tuple[Rotation | None, Rotation | None]:
         """The rotation of full and of sliding layers."""

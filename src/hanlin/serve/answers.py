@@ -9,7 +9,9 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
+from hanlin.generate.sampling import Chosen
 from hanlin.serve.batcher import Submission
+from hanlin.serve.log_probabilities import chat_logprobs, completion_logprobs
 from hanlin.serve.problems import ApiProblem
 from hanlin.serve.replies import (
     DONE,
@@ -20,11 +22,13 @@ from hanlin.serve.replies import (
     CompletionChoice,
     FinishReason,
     Frames,
+    Logprobs,
     Usage,
     frame,
     new_id,
 )
 from hanlin.serve.requests import ChatBody, GenerationBody
+from hanlin.tokenizer.tokenizer import Tokenizer
 
 CLIENT_GONE = 499
 """Status in log and metrics of a request whose client left before the answer."""
@@ -40,14 +44,18 @@ async def answer(
     if body.stream:
         return EventStream(_frames(body, submission, Frames(body.model, chat), chinese), submission, headers)
     try:
-        finished = await _unless_gone(request, _collect(submission))
+        finished = await unless_gone(request, collect(submission))
     finally:
         submission.cancel()
     if finished is None:
         return Response(status_code=CLIENT_GONE)
     usage = Usage.of(submission.prompt_tokens, submission.new_tokens)
-    make = _chat_completion if chat else _completion
-    return JSONResponse(make(body.model, finished, usage).model_dump(), headers=headers)
+    made = (
+        _chat_completion(body, submission, finished, usage)
+        if chat
+        else _completion(body, submission, finished, usage)
+    )
+    return JSONResponse(made.model_dump(), headers=headers)
 
 
 class EventStream(StreamingResponse):
@@ -82,9 +90,14 @@ async def _frames(
         if isinstance(body, ChatBody):
             for choice in submission.choices:
                 yield frames.opening(choice.index, usage())
+        offsets = [0 for _ in submission.choices]
         async for event in submission.events():
-            if event.text:
-                yield frames.piece(event.index, event.text, usage())
+            told = None
+            if body.log_probabilities is not None:
+                told = _stream_logprobs(body, event.chosen, submission.tokenizer, offsets[event.index])
+                offsets[event.index] += len(event.text)
+            if event.text or told is not None:
+                yield frames.piece(event.index, event.text, usage(), told)
             if event.finish_reason is not None:
                 yield frames.closing(event.index, event.finish_reason, usage())
         if body.includes_usage:
@@ -94,7 +107,7 @@ async def _frames(
     yield DONE
 
 
-async def _collect(submission: Submission) -> list[tuple[str, FinishReason]]:
+async def collect(submission: Submission) -> list[tuple[str, FinishReason]]:
     """Text and finish reason of every choice."""
     texts: list[list[str]] = [[] for _ in submission.choices]
     reasons: list[FinishReason] = ["stop" for _ in submission.choices]
@@ -105,7 +118,7 @@ async def _collect(submission: Submission) -> list[tuple[str, FinishReason]]:
     return [("".join(parts), reason) for parts, reason in zip(texts, reasons, strict=True)]
 
 
-async def _unless_gone(request: Request, work: Coroutine[Any, Any, T]) -> T | None:
+async def unless_gone(request: Request, work: Coroutine[Any, Any, T]) -> T | None:
     """The result of `work`; None if the client left first."""
     working = asyncio.create_task(work)
     leaving = asyncio.create_task(_gone(request))
@@ -122,21 +135,56 @@ async def _gone(request: Request) -> None:
         pass
 
 
-def _completion(model: str, finished: list[tuple[str, FinishReason]], usage: Usage) -> Completion:
+def _stream_logprobs(
+    body: GenerationBody, chosen: tuple[Chosen, ...], tokenizer: Tokenizer, offset: int
+) -> Logprobs:
+    if isinstance(body, ChatBody):
+        return chat_logprobs(chosen, tokenizer)
+    return completion_logprobs(chosen, tokenizer, offset)
+
+
+def _chosen(body: GenerationBody, submission: Submission) -> list[list[Chosen] | None]:
+    """The tokens of each choice, where log-probabilities are asked for."""
+    told = body.log_probabilities is not None
+    return [
+        choice.generation.chosen if told and choice.generation is not None else None
+        for choice in submission.choices
+    ]
+
+
+def _completion(
+    body: GenerationBody, submission: Submission, finished: list[tuple[str, FinishReason]], usage: Usage
+) -> Completion:
     choices = [
-        CompletionChoice(text=text, index=index, finish_reason=reason)
-        for index, (text, reason) in enumerate(finished)
+        CompletionChoice(
+            text=text,
+            index=index,
+            finish_reason=reason,
+            logprobs=None if chosen is None else completion_logprobs(chosen, submission.tokenizer),
+        )
+        for index, ((text, reason), chosen) in enumerate(
+            zip(finished, _chosen(body, submission), strict=True)
+        )
     ]
     return Completion(
-        id=new_id(chat=False), created=int(time.time()), model=model, choices=choices, usage=usage
+        id=new_id(chat=False), created=int(time.time()), model=body.model, choices=choices, usage=usage
     )
 
 
-def _chat_completion(model: str, finished: list[tuple[str, FinishReason]], usage: Usage) -> ChatCompletion:
+def _chat_completion(
+    body: GenerationBody, submission: Submission, finished: list[tuple[str, FinishReason]], usage: Usage
+) -> ChatCompletion:
     choices = [
-        ChatChoice(index=index, message=AssistantMessage(content=text), finish_reason=reason)
-        for index, (text, reason) in enumerate(finished)
+        ChatChoice(
+            index=index,
+            message=AssistantMessage(content=text),
+            finish_reason=reason,
+            logprobs=None if chosen is None else chat_logprobs(chosen, submission.tokenizer),
+        )
+        for index, ((text, reason), chosen) in enumerate(
+            zip(finished, _chosen(body, submission), strict=True)
+        )
     ]
     return ChatCompletion(
-        id=new_id(chat=True), created=int(time.time()), model=model, choices=choices, usage=usage
+        id=new_id(chat=True), created=int(time.time()), model=body.model, choices=choices, usage=usage
     )

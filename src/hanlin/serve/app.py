@@ -16,12 +16,17 @@ from starlette.responses import Response
 
 from hanlin.base.errors import HanlinError
 from hanlin.base.language import Text
-from hanlin.generate.engine import Engine
+from hanlin.generate.embedding import SentenceEncoder
 from hanlin.generate.language_model import LanguageModel
 from hanlin.serve.answers import answer
 from hanlin.serve.batcher import Batcher
 from hanlin.serve.config import ServeConfig
-from hanlin.serve.limits import BodyLimit, Door, Envelope
+from hanlin.serve.door import Door, tokens_of
+from hanlin.serve.embeddings import embedding_routes
+from hanlin.serve.keeping import looked_after, open_store
+from hanlin.serve.kept import kept_routes
+from hanlin.serve.keys import KeyRing
+from hanlin.serve.limits import BodyLimit, Envelope
 from hanlin.serve.metrics import Metrics
 from hanlin.serve.mode import ends_its_turns
 from hanlin.serve.page import page_routes
@@ -34,8 +39,10 @@ from hanlin.serve.problems import (
     stopping,
 )
 from hanlin.serve.prompts import Order, check_model, order_chat, order_completion
+from hanlin.serve.rates import Rates
 from hanlin.serve.replies import ChatCompletion, Completion, ErrorReply, Health, ModelCard, ModelList
 from hanlin.serve.requests import ChatBody, CompletionBody, GenerationBody
+from hanlin.serve.responses import ResponsesBody, respond
 from hanlin.serve.tasks import TaskWorker, task_routes
 from hanlin.tasks.model import TaskModel
 
@@ -43,18 +50,24 @@ BodyT = TypeVar("BodyT", bound=GenerationBody)
 
 
 def create_app(
-    model: LanguageModel | None, config: ServeConfig, tasks: Mapping[str, TaskModel] = MappingProxyType({})
+    model: LanguageModel | None,
+    config: ServeConfig,
+    tasks: Mapping[str, TaskModel] = MappingProxyType({}),
+    encoder: SentenceEncoder | None = None,
 ) -> FastAPI:
-    """The whole service around a language model, or tasks, or both; its threads start and end with the application."""
+    """The whole service around a language model, tasks, an encoder, or several; its threads start and end with it."""
     metrics = Metrics()
     batcher = None if model is None else _batcher(model, config, metrics)
     worker = TaskWorker(config, metrics)
+    store = open_store(config)
+    ring = KeyRing(config.keys, None if config.api_key is None else config.api_key.get_secret_value())
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         if batcher is not None:
             batcher.start()
-        yield
+        async with looked_after(store, config):
+            yield
         worker.stop()
         if batcher is not None:
             await batcher.stop()
@@ -62,24 +75,25 @@ def create_app(
     app = FastAPI(title="Hanlin", docs_url=None, redoc_url=None, lifespan=lifespan)
     # The last layer added is the first that a request meets.
     app.add_middleware(BodyLimit, max_bytes=config.max_body_bytes, timeout=config.body_timeout)
-    app.add_middleware(Door, hosts=config.hosts, api_key=config.api_key)
+    app.add_middleware(Door, hosts=config.hosts, ring=ring, rates=Rates())
     app.add_middleware(Envelope, metrics=metrics, access_log=config.access_log)
     _answer_errors(app)
-    app.include_router(_model_routes(model))
+    app.include_router(_model_routes(model, encoder))
     if model is not None and batcher is not None:
         app.include_router(_generation_routes(model, config, batcher))
         app.include_router(page_routes(page_settings(model, config)))
     else:
         app.include_router(_no_generation_routes())
     app.include_router(task_routes(tasks, config, worker))
+    app.include_router(embedding_routes(encoder, config, worker))
+    app.include_router(kept_routes(store))
     app.include_router(_operation_routes(model, tasks, batcher, worker, metrics))
     return app
 
 
 def _batcher(model: LanguageModel, config: ServeConfig, metrics: Metrics) -> Batcher:
     # An engine of its own, over the same weights: `model.generate` elsewhere must not step these requests.
-    engine = Engine(model.engine.model, model.tokenizer, model.engine.compute, config.max_rows)
-    return Batcher(engine, config.max_queue, config.request_timeout, metrics)
+    return Batcher(model.engine.another(config.max_rows), config.max_queue, config.request_timeout, metrics)
 
 
 def page_settings(model: LanguageModel, config: ServeConfig) -> dict[str, Any]:
@@ -90,7 +104,8 @@ def page_settings(model: LanguageModel, config: ServeConfig) -> dict[str, Any]:
         "window": model.window,
         "mode": mode,
         "can_chat": model.tokenizer.chat_template is not None,
-        "needs_key": config.api_key is not None,
+        "needs_key": config.asks_for_keys,
+        "keeps": config.store is not None,
         "temperature": model.defaults.temperature,
         "max_new_tokens": config.max_new_tokens,
     }
@@ -143,23 +158,29 @@ def _errors(*statuses: int | str) -> dict[int | str, dict[str, Any]]:
     return {status: {"model": ErrorReply} for status in statuses}
 
 
-def _model_routes(model: LanguageModel | None) -> APIRouter:
+def _model_routes(model: LanguageModel | None, encoder: SentenceEncoder | None) -> APIRouter:
     router = APIRouter(prefix="/v1/models", responses=_errors("4XX"))
     made = int(time.time())
-    cards = [] if model is None else [ModelCard(id=model.name, created=made, window=model.window)]
+    cards = {}
+    if model is not None:
+        cards[model.name] = ModelCard(id=model.name, created=made, window=model.window)
+    if encoder is not None:
+        cards[encoder.name] = ModelCard(id=encoder.name, created=made, window=encoder.settings.max_tokens)
 
     @router.get("")
     async def models() -> ModelList:
-        """The language model that is served, if one is."""
-        return ModelList(data=cards)
+        """The models that are served: one for text, one for vectors, or both."""
+        return ModelList(data=list(cards.values()))
 
     @router.get("/{name:path}")
     async def one_model(name: str) -> ModelCard:
         """One model by name."""
+        if name in cards:
+            return cards[name]
         if model is None:
             raise no_model()
         check_model(name, model)
-        return cards[0]
+        return cards[name]
 
     return router
 
@@ -172,7 +193,7 @@ def _generation_routes(model: LanguageModel, config: ServeConfig, batcher: Batch
     ) -> Response:
         check_model(body.model, model)
         ordered = await asyncio.to_thread(order, body, model, config)  # encoding a long prompt takes a while
-        submission = batcher.submit(ordered.generations, request.state.request_id)
+        submission = batcher.submit(ordered.generations, request.state.request_id, tokens_of(request))
         headers = {"X-Hanlin-Dropped": str(ordered.dropped)} if body.truncation == "auto" else {}
         return await answer(body, submission, request, headers, chinese(request))
 
@@ -186,6 +207,15 @@ def _generation_routes(model: LanguageModel, config: ServeConfig, batcher: Batch
         """Answer in a conversation."""
         return await generate(body, request, order_chat)
 
+    @router.post("/responses")
+    async def responses(body: ResponsesBody, request: Request) -> Response:
+        """Answer in a conversation: the newer form."""
+        chat = body.chat()
+        check_model(chat.model, model)
+        ordered = await asyncio.to_thread(order_chat, chat, model, config)
+        submission = batcher.submit(ordered.generations, request.state.request_id, tokens_of(request))
+        return await respond(body, submission, request, {}, chinese(request))
+
     return router
 
 
@@ -196,7 +226,7 @@ def _no_generation_routes() -> APIRouter:
     async def refuse() -> None:
         raise no_model()
 
-    for path in ("/v1/completions", "/v1/chat/completions"):
+    for path in ("/v1/completions", "/v1/chat/completions", "/v1/responses"):
         router.add_api_route(path, refuse, methods=["POST"])
     return router
 

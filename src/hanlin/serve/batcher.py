@@ -21,10 +21,14 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from hanlin.base.errors import HanlinError
-from hanlin.generate.engine import Engine, Generation, Piece
+from hanlin.generate.engine_protocol import TextEngine
+from hanlin.generate.generation import Generation, Piece
 from hanlin.generate.parameters import SamplingParameters
+from hanlin.generate.sampling import Chosen
 from hanlin.serve.metrics import Metrics
 from hanlin.serve.problems import ApiProblem, from_hanlin, overloaded, stopping, timed_out, unexpected
+from hanlin.serve.rates import Bucket
+from hanlin.tokenizer.tokenizer import Tokenizer
 
 log = logging.getLogger("hanlin.serve")
 
@@ -37,6 +41,7 @@ class Event:
     text: str
     new_tokens: int
     finish_reason: str | None
+    chosen: tuple[Chosen, ...] = ()
 
 
 @dataclass(eq=False)
@@ -61,10 +66,17 @@ class Submission:
     batcher: "Batcher"
     request_id: str
     timeout: float
+    allowance: Bucket | None = None
+    """From which the tokens are taken, once all has ended."""
     choices: list[Choice] = field(default_factory=list)
     queue: asyncio.Queue[Event | ApiProblem] = field(default_factory=asyncio.Queue)
     submitted_at: float = field(default_factory=time.perf_counter)
     deadline: float = 0.0
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """Whose tokens the texts are made of."""
+        return self.batcher.tokenizer
 
     @property
     def prompt_tokens(self) -> int:
@@ -94,6 +106,11 @@ class Submission:
             open_choices -= event.finish_reason is not None
             yield event
 
+    def pay(self) -> None:
+        """Take what was used from the allowance of whoever asked."""
+        if self.allowance is not None:
+            self.allowance.take(self.prompt_tokens + self.new_tokens)
+
     def cancel(self) -> None:
         """Stop what still runs; harmless when all has finished."""
         self.batcher.drop(self, "cancelled")
@@ -102,7 +119,7 @@ class Submission:
 class Batcher:
     """Runs submissions on an engine in a thread of its own."""
 
-    def __init__(self, engine: Engine, max_queue: int, timeout: float, metrics: Metrics) -> None:
+    def __init__(self, engine: TextEngine, max_queue: int, timeout: float, metrics: Metrics) -> None:
         self._engine = engine
         self._max_active = engine.max_rows + max_queue
         self._timeout = timeout
@@ -117,6 +134,11 @@ class Batcher:
         self._loop: asyncio.AbstractEventLoop | None = None
 
     # ---- event loop side
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """The engine's."""
+        return self._engine.tokenizer
 
     @property
     def active(self) -> int:
@@ -144,15 +166,22 @@ class Batcher:
             await asyncio.to_thread(thread.join)
 
     def submit(
-        self, requests: Sequence[tuple[Sequence[int], SamplingParameters]], request_id: str
+        self,
+        requests: Sequence[tuple[Sequence[int], SamplingParameters]],
+        request_id: str,
+        allowance: Bucket | None = None,
     ) -> Submission:
-        """Queue one generation per (prompt ids, parameters); raise `ApiProblem` 429 when the queue is full."""
+        """Queue one generation per (prompt ids, parameters); raise `ApiProblem` 429 when the queue is full.
+
+        allowance: from which the tokens are taken at the end.
+        """
         assert self._loop is not None
         if not self.alive:
             raise stopping()
         if self._active + len(requests) > self._max_active:
             raise overloaded(self._seconds_until_free())
-        submission = Submission(self, request_id, self._timeout, deadline=self._loop.time() + self._timeout)
+        deadline = self._loop.time() + self._timeout
+        submission = Submission(self, request_id, self._timeout, allowance, deadline=deadline)
         for index, (prompt_ids, parameters) in enumerate(requests):
             submission.choices.append(Choice(submission, index, prompt_ids, parameters))
         self._submissions.add(submission)
@@ -179,15 +208,15 @@ class Batcher:
         """When a place in the queue should be free, from how long generations have taken lately."""
         return max(1, min(60, math.ceil(self._mean_seconds / self._engine.max_rows)))
 
-    def _take(self, at: float, pieces: list[tuple[Choice, str, int, str | None]]) -> None:
-        """Book the pieces of one engine step, made at time `at`, and hand them to their submissions."""
-        for choice, text, new_tokens, finish_reason in pieces:
+    def _take(self, at: float, events: list[tuple[Choice, Event]]) -> None:
+        """Book the events of one engine step, made at time `at`, and hand them to their submissions."""
+        for choice, event in events:
             if choice.ended:
                 continue
-            self._book_tokens(choice, new_tokens, at)
-            if finish_reason is not None:
-                self._end(choice, finish_reason)
-            choice.submission.queue.put_nowait(Event(choice.index, text, new_tokens, finish_reason))
+            self._book_tokens(choice, event.new_tokens, at)
+            if event.finish_reason is not None:
+                self._end(choice, event.finish_reason)
+            choice.submission.queue.put_nowait(event)
 
     def _book_tokens(self, choice: Choice, new_tokens: int, at: float) -> None:
         if not choice.begun:
@@ -212,6 +241,7 @@ class Batcher:
         )
         if all(other.ended for other in choice.submission.choices):
             self._submissions.discard(choice.submission)
+            choice.submission.pay()
         self._show_load()
 
     def _show_load(self) -> None:
@@ -262,7 +292,7 @@ class Batcher:
         if owned:
             self._on_loop(self._take, time.perf_counter(), owned)
 
-    def _owned(self, piece: Piece) -> tuple[Choice, str, int, str | None] | None:
+    def _owned(self, piece: Piece) -> tuple[Choice, Event] | None:
         """A piece with the choice it belongs to; None if that was cancelled meanwhile."""
         generation = piece.generation
         choice = self._owners.get(generation.id)
@@ -270,7 +300,8 @@ class Batcher:
             return None
         if piece.finish_reason is not None:
             del self._owners[generation.id]
-        return choice, piece.text, generation.new_tokens, piece.finish_reason
+        event = Event(choice.index, piece.text, generation.new_tokens, piece.finish_reason, piece.chosen)
+        return choice, event
 
     def _recover(self) -> None:
         """After a failure of the engine, which then runs nothing: answer 500 to all that it ran, and go on."""

@@ -1,11 +1,13 @@
 """Settings of the server: where it listens, who may call it, and how much it takes on."""
 
 import ipaddress
+from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, SecretStr
 
 from hanlin.base.config import Settings
+from hanlin.corpus.config import ScrubConfig
 
 
 class ServeConfig(Settings):
@@ -16,7 +18,15 @@ class ServeConfig(Settings):
     port: int = Field(default=8000, ge=0, le=65535)
     """Port to listen on; 0 takes any free one."""
     api_key: SecretStr | None = Field(default=None, min_length=1)
-    """If set, /v1 and /metrics need `Authorization: Bearer <key>`."""
+    """If set, /v1 and /metrics need `Authorization: Bearer <key>`; this one may do everything."""
+    keys: Path | None = None
+    """A file of keys, as `hanlin keys` makes it: each with a name, scopes and limits."""
+    store: str | None = None
+    """Where conversations and feedback are kept: a folder, or postgresql://user:password@host/database; null: nowhere."""
+    keep_days: float | None = Field(default=None, gt=0)
+    """Days after which what is kept is deleted; null: never."""
+    mask: ScrubConfig = ScrubConfig()
+    """Which personal data are replaced by tags before anything is kept."""
     allowed_hosts: tuple[str, ...] = ()
     """Names in the Host header that are answered; empty: loopback names on a loopback address, else any."""
     mode: Literal["auto", "chat", "completion"] = "auto"
@@ -41,6 +51,11 @@ class ServeConfig(Settings):
     """Seconds that running requests may still take after Ctrl-C or SIGTERM."""
     access_log: bool = True
     """Log one line a request (never its text)."""
+
+    @property
+    def asks_for_keys(self) -> bool:
+        """Whether callers need a key."""
+        return self.api_key is not None or self.keys is not None
 
     @property
     def is_loopback(self) -> bool:

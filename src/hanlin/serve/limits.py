@@ -1,17 +1,14 @@
-"""The door: request ids, security headers, the Host and key checks, the body limit. Plain ASGI layers.
+"""What surrounds every request: its id, security headers, log line and metrics, and the limit of its body. Plain ASGI layers.
 
-Order, outermost first: `Envelope` (id, headers, log, metrics, the last net for errors), `Door` (who may
-come in), `BodyLimit` (how much they may bring).
+Order, outermost first: `Envelope` (id, headers, log, metrics, the last net for errors), `Door` (door.py: who may come
+in), `BodyLimit` (how much they may bring).
 """
 
 import asyncio
-import hashlib
-import hmac
 import logging
 import time
 import uuid
 
-from pydantic import SecretStr
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -85,58 +82,6 @@ class Envelope:
         if self._access_log:
             path = scope["path"][:200].encode("unicode_escape").decode()
             log.info("%s %s %d %.0f ms %s", scope["method"], path, status, seconds * 1000, request_id)
-
-
-class Door:
-    """Checks the Host header (against DNS rebinding) and, where it is needed, the API key."""
-
-    def __init__(self, app: ASGIApp, hosts: tuple[str, ...], api_key: SecretStr | None) -> None:
-        self._app = app
-        self._hosts = hosts
-        self._digest = _digest(api_key.get_secret_value().encode()) if api_key else None
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Let a request through or answer why not."""
-        if scope["type"] == "http":
-            headers = Headers(scope=scope)
-            problem = self._check_host(headers) or self._check_key(scope["path"], headers)
-            if problem is not None:
-                await answer_problem(problem, scope, receive, send)
-                return
-        await self._app(scope, receive, send)
-
-    def _check_host(self, headers: Headers) -> ApiProblem | None:
-        host = headers.get("host", "")
-        name = host.rpartition(":")[0] if host.rpartition(":")[2].isdigit() else host
-        if not self._hosts or name.lower() in self._hosts:
-            return None
-        return ApiProblem(
-            403,
-            Text(
-                f"This server does not answer to the host name '{name[:100]}'. Add it to allowed_hosts.",
-                f"本服务器不接受主机名“{name[:100]}”。请将其加入 allowed_hosts。",
-            ),
-            code="host_not_allowed",
-        )
-
-    def _check_key(self, path: str, headers: Headers) -> ApiProblem | None:
-        if self._digest is None or not (path.startswith("/v1/") or path == "/metrics"):
-            return None
-        scheme, _, key = headers.get("authorization", "").partition(" ")
-        if scheme.lower() != "bearer" or not key.strip():
-            text = Text(
-                "This server needs an API key. Send it as `Authorization: Bearer KEY`.",
-                "本服务器需要 API 密钥。请以 `Authorization: Bearer KEY` 发送。",
-            )
-        elif hmac.compare_digest(_digest(key.strip().encode("latin-1")), self._digest):
-            return None
-        else:
-            text = Text("The API key is incorrect.", "API 密钥不正确。")
-        return ApiProblem(401, text, code="invalid_api_key", headers={"WWW-Authenticate": "Bearer"})
-
-
-def _digest(key: bytes) -> bytes:
-    return hashlib.sha256(key).digest()
 
 
 class BodyLimit:

@@ -34,5 +34,5 @@ def _end_probability(model: LanguageModel, question: str, answer: str) -> float:
     if end == 0:
         return 0.0  # the template leaves answers out
     ids = rendered.ids[max(0, end - model.window) : end + 1]
-    (scores_T,) = token_log_probabilities(model.engine.model, [ids], model.engine.compute, len(ids) - 1)
+    (scores_T,) = token_log_probabilities(model.decoder, [ids], model.compute, len(ids) - 1)
     return math.exp(float(scores_T[-1]))

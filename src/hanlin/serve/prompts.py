@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from hanlin.base.errors import HanlinError, RequestError
 from hanlin.base.language import Text
 from hanlin.base.records import Message
+from hanlin.generate.controls import Controls
 from hanlin.generate.language_model import LanguageModel
 from hanlin.generate.parameters import SamplingParameters
 from hanlin.serve.config import ServeConfig
@@ -145,19 +146,17 @@ def _choices(
 ) -> list[tuple[list[int], SamplingParameters]]:
     """`n` generations of one prompt; what the request leaves open is the model's default."""
     given = {
-        name: value
-        for name in ("temperature", "top_p", "top_k", "min_p", "repetition_penalty")
-        if (value := getattr(body, name)) is not None
-    }
-    common = {
-        **model.defaults.model_dump(),
-        **given,
+        **body.parameters(),
         "max_new_tokens": max_new_tokens,
-        "stop": tuple(body.stop),
+        "log_probabilities": body.log_probabilities,
     }
+    try:
+        common = model.defaults.changed(given)
+        Controls.of(common, ids, model.tokenizer)  # refuses here, in a thread of its own, what it cannot do
+    except HanlinError as error:
+        raise from_hanlin(error, None, "invalid_value") from error
     return [
-        (ids, SamplingParameters.model_validate({**common, "seed": _seed(body.seed, index)}))
-        for index in range(body.n or 1)
+        (ids, common.model_copy(update={"seed": _seed(body.seed, index)})) for index in range(body.n or 1)
     ]
 
 

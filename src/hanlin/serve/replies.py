@@ -37,12 +37,45 @@ class Usage(Reply):
         )
 
 
+class TokenLogprob(Reply):
+    """A token and the natural logarithm of its probability, before temperature, penalties and filters."""
+
+    token: str
+    logprob: float
+    bytes: list[int]
+
+
+class ChatToken(TokenLogprob):
+    """A token of a text, and the likeliest in its place."""
+
+    top_logprobs: list[TokenLogprob]
+
+
+class ChatLogprobs(Reply):
+    """Those of an answer."""
+
+    content: list[ChatToken]
+    refusal: None = None
+
+
+class CompletionLogprobs(Reply):
+    """Those of a continuation; `text_offset`: where each token begins in the text, in characters."""
+
+    tokens: list[str]
+    token_logprobs: list[float]
+    top_logprobs: list[dict[str, float]] | None
+    text_offset: list[int]
+
+
+Logprobs = ChatLogprobs | CompletionLogprobs
+
+
 class CompletionChoice(Reply):
     """One continuation."""
 
     text: str
     index: int
-    logprobs: None = None
+    logprobs: CompletionLogprobs | None = None
     finish_reason: FinishReason
 
 
@@ -70,7 +103,7 @@ class ChatChoice(Reply):
 
     index: int
     message: AssistantMessage
-    logprobs: None = None
+    logprobs: ChatLogprobs | None = None
     finish_reason: FinishReason
 
 
@@ -164,10 +197,11 @@ class Frames:
         delta = {"role": "assistant", "content": "", "refusal": None}
         return self._frame([self._choice(index, {"delta": delta}, None)], usage)
 
-    def piece(self, index: int, text: str, usage: dict[str, Any]) -> bytes:
+    def piece(self, index: int, text: str, usage: dict[str, Any], logprobs: Logprobs | None = None) -> bytes:
         """Some text."""
-        content = {"delta": {"content": text}} if self._chat else {"text": text}
-        return self._frame([self._choice(index, content, None)], usage)
+        content: dict[str, Any] = {"delta": {"content": text}} if self._chat else {"text": text}
+        told = {} if logprobs is None else {"logprobs": logprobs.model_dump()}
+        return self._frame([self._choice(index, content, None) | told], usage)
 
     def closing(self, index: int, finish_reason: str, usage: dict[str, Any]) -> bytes:
         """Why a choice ended."""
@@ -189,6 +223,11 @@ def frame(value: dict[str, Any]) -> bytes:
     """One server-sent event whose data is `value` as JSON."""
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":")).translate(_LINE_ENDS)
     return f"data: {text}\n\n".encode()
+
+
+def named_frame(name: str, value: dict[str, Any]) -> bytes:
+    """The same with the name of its kind of event, as /v1/responses has them."""
+    return f"event: {name}\n".encode() + frame(value)
 
 
 def new_id(chat: bool) -> str:

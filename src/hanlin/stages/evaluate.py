@@ -97,7 +97,7 @@ def _examine(recipe: Recipe, folder: Path) -> None:
     model = load(places.model, recipe.pretrain.device)
     check_prompts(model, config)
     ngram = train_ngram(store.documents("train"), store.vocab_size, store.begin_id, config)
-    scorer = decoder_scorer(model.engine.model, model.engine.compute, store.begin_id)
+    scorer = decoder_scorer(model.decoder, model.compute, store.begin_id)
     write_results(folder / "results.json", examine(scorer, ngram, held_out(recipe, store), config))
     samples = write_samples(model, config)
     lines = [sample.model_dump_json() for sample in samples]

@@ -16,8 +16,8 @@ from hanlin.base.lock import locked
 from hanlin.base.progress import console, progress_bar
 from hanlin.records.loaded import Problem
 from hanlin.records.rows import files_in
+from hanlin.stages.journal import Journal, beside
 from hanlin.stages.lineage import model_fingerprint
-from hanlin.stages.predict_journal import Journal
 from hanlin.stages.predict_output import check_output, json_line, new_columns, write_rows
 from hanlin.stages.predict_rows import Asked, Pair, pairs_of, said_of
 from hanlin.stages.predict_summary import Tally
@@ -36,20 +36,20 @@ def run_predict(model: TaskModel, folder: str, asked: Asked, output: Path, fresh
     `ConfigError` if the unfinished prediction for this output was of something else.
     """
     check_output(output)
-    beside = output.with_name(f".{output.name}.unfinished")
+    folder_beside = beside(output)
     if fresh:
-        shutil.rmtree(beside, ignore_errors=True)
-    journal = Journal(beside / "predictions.jsonl", _identity(model, folder, asked))
+        shutil.rmtree(folder_beside, ignore_errors=True)
+    journal = Journal(folder_beside / "predictions.jsonl", _identity(model, folder, asked))
     tally = Tally()
     try:
-        with locked(beside):
+        with locked(folder_beside):
             _predict_all(model, asked, journal)
             names = _names(model, asked, journal)
             write_rows(output, _finished(model, asked, journal, tally), names)
             journal.rows = 0  # all of them stand in the output
     finally:
         if not journal.rows:
-            shutil.rmtree(beside, ignore_errors=True)
+            shutil.rmtree(folder_beside, ignore_errors=True)
     return tally
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from hanlin.base.device import Compute
 from hanlin.base.distributed import ranks
@@ -41,7 +42,7 @@ class SampleSink:
                 Text("Leave it out, or set pretrain.distribution=replicate.", "请去掉它，或设 pretrain.distribution=replicate。"),
             )  # fmt: skip
         self._prompts, self._every = config.samples, config.sample_every or config.evaluate_every
-        self._parameters = {"max_new_tokens": 64, "temperature": 0.7, "seed": config.seed}
+        self._parameters: dict[str, Any] = {"max_new_tokens": 64, "temperature": 0.7, "seed": config.seed}
         self._model, self._tokenizer, self._compute = state.model, tokenizer, compute
         self._learner = state.learner or state.model
         self._taken = state.step // self._every

@@ -10,6 +10,7 @@ from hanlin.base.errors import ConfigError
 from hanlin.base.language import Text
 from hanlin.checkpoint.folder import find_model
 from hanlin.checkpoint.recognize import read_config
+from hanlin.generate.embedding import load_encoder
 from hanlin.generate.language_model import LanguageModel, load
 from hanlin.serve.config import ServeConfig
 from hanlin.serve.server import open_listener, serve
@@ -17,17 +18,23 @@ from hanlin.tasks.folder import NAME, find_task, load_task, task_name
 from hanlin.tasks.model import TaskModel
 
 
-def run_serve(folder: Path, overrides: Sequence[str], device: DeviceName, tasks: Sequence[str] = ()) -> None:
+def run_serve(
+    folder: Path,
+    overrides: Sequence[str],
+    device: DeviceName,
+    tasks: Sequence[str] = (),
+    encoder: str | None = None,
+) -> None:
     """Serve until Ctrl-C. The port is taken before the model is loaded, so that a taken one is told at once.
 
-    tasks: `name=folder` of each task that is served beside the model.
+    tasks: `name=folder` of each task that is served beside the model. encoder: a model of sentence vectors, likewise.
     """
     config = settings_from_overrides(ServeConfig, overrides)
     places = dict(map(_name_and_folder, tasks))
     listener = open_listener(config)
     model, opened = open_served(folder, device)
     opened |= {name: load_task(place, device) for name, place in places.items()}
-    serve(model, config, listener, opened)
+    serve(model, config, listener, opened, None if encoder is None else load_encoder(encoder, device))
 
 
 def open_served(

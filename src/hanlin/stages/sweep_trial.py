@@ -232,7 +232,7 @@ def _examined(recipe: Recipe, store: TokenStore) -> dict[str, float]:
     config = recipe.evaluate.model_copy(update={"split": "valid"})
     model = load(recipe.places.model, recipe.pretrain.device)
     documents = choose_documents(held_out(recipe.model_copy(update={"evaluate": config}), store), config)
-    scorer = decoder_scorer(model.engine.model, model.engine.compute, store.begin_id)
+    scorer = decoder_scorer(model.decoder, model.compute, store.begin_id)
     scores = score(scorer, documents, store.begin_id)
     return {"bits_per_byte": scores.bits_per_byte, "perplexity": scores.perplexity}
 

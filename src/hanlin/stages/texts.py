@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from hanlin.base.errors import DataError
 from hanlin.base.language import Text
@@ -40,18 +40,53 @@ def read_texts(path: Path, field: str | None = None) -> list[str]:
     Raises `DataError`, naming file and line, for a file that is missing, empty or no text, an empty line, and a
     record that is malformed or lacks the field.
     """
+    lines = read_lines(path)
+    texts = list(_fields(path, lines, field) if holds_records(path) else lines)
+    for number, text in enumerate(texts, 1):
+        if not text.strip():
+            raise _at(path, number, Text("the text is empty", "文本是空的"))
+    return texts
+
+
+def holds_records(path: Path) -> bool:
+    """Whether the lines of a file are JSON."""
+    return any(suffix in (".jsonl", ".ndjson") for suffix in path.suffixes)
+
+
+def read_lines(path: Path) -> list[str]:
+    """The lines of a file in any encoding that is recognised. Raises `DataError` for one that is missing, empty or no
+    text."""
     lines = _lines(path)
     if not lines:
         raise DataError(
             Text(f"{path} is empty.", f"{path} 是空文件。"),
             Text("Give a file with texts.", "请给出含有文本的文件。"),
         )
-    records = any(suffix in (".jsonl", ".ndjson") for suffix in path.suffixes)
-    texts = list(_fields(path, lines, field) if records else lines)
-    for number, text in enumerate(texts, 1):
-        if not text.strip():
-            raise _at(path, number, Text("the text is empty", "文本是空的"))
-    return texts
+    return lines
+
+
+def read_record(path: Path | str, number: int, line: str) -> dict[str, Any]:
+    """The record in a line of JSONL. Raises `DataError`, naming file and line, for what is none."""
+    try:
+        record = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise _at(path, number, Text(f"not valid JSON: {error}", f"不是有效的 JSON：{error}")) from error
+    if not isinstance(record, dict):
+        raise _at(path, number, Text("not a record with fields", "不是含有字段的记录"))
+    return record
+
+
+def text_field(path: Path | str, number: int, record: dict[str, Any], field: str) -> str:
+    """The text in a field of a record. Raises `DataError`, naming file and line, where there is none."""
+    value = record.get(field)
+    if not isinstance(value, str):
+        there = f"{value!r:.40}" if field in record else ", ".join(list(record)[:20])
+        raise _at(
+            path,
+            number,
+            Text(f"no text in '{field}' (there is: {there})", f"“{field}”中没有文本（现有：{there}）"),
+        )
+    return value
 
 
 def _lines(path: Path) -> list[str]:
@@ -80,26 +115,13 @@ def _lines(path: Path) -> list[str]:
 
 def _fields(path: Path, lines: Iterable[str], field: str | None) -> Iterator[str]:
     for number, line in enumerate(lines, 1):
-        try:
-            record = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            raise _at(path, number, Text(f"not valid JSON: {error}", f"不是有效的 JSON：{error}")) from error
-        if isinstance(record, dict) and field is None:
+        record = read_record(path, number, line)
+        if field is None:
             field = next((name for name in TEXT_FIELDS if name in record), "text")
-        if not isinstance(record, dict):
-            raise _at(path, number, Text("not a record with fields", "不是含有字段的记录"))
-        value = record.get(field)
-        if not isinstance(value, str):
-            there = f"{value!r:.40}" if field in record else ", ".join(list(record)[:20])
-            raise _at(
-                path,
-                number,
-                Text(f"no text in '{field}' (there is: {there})", f"“{field}”中没有文本（现有：{there}）"),
-            )
-        yield value
+        yield text_field(path, number, record, field)
 
 
-def _at(path: Path, number: int, reason: Text) -> DataError:
+def _at(path: Path | str, number: int, reason: Text) -> DataError:
     return DataError(
         Text(f"{path}:{number}: {reason.en}.", f"{path}:{number}：{reason.zh}。"),
         Text("Mend or remove that line; --field names the field of JSONL that holds the text.",

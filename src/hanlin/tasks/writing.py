@@ -119,6 +119,7 @@ class Writing(Prompted[RecordT, Continued]):
             ends=tokenizer.stop_ids,
             max_new_tokens=self.max_new_tokens,
             banned=_never_written(tokenizer, model.config.vocab_size),
+            tokenizer=tokenizer,
             title=title,
         )
         return [

@@ -69,6 +69,11 @@ class ChatTemplate:
         self._specials = re.compile("|".join(map(re.escape, names)) or r"(?!)")
         self._unwritable = re.compile("|".join(map(re.escape, [*names, self._begin, self._end])))
 
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """Whose template it is."""
+        return self._tokenizer
+
     def render(
         self,
         messages: Sequence[Message],
@@ -93,7 +98,7 @@ class ChatTemplate:
         Raises `RequestError` when the template refuses these messages.
         """
         given = {
-            "messages": [{"role": message.role, "content": message.content} for message in messages],
+            "messages": [message.for_template() for message in messages],
             "tools": list(tools) if tools is not None else None,
             "documents": None,
             **(variables or {}),

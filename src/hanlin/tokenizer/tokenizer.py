@@ -196,6 +196,12 @@ class Tokenizer:
                 table[id] = self._added[id].encode() if id in self._added else read(piece)
         return table
 
+    @property
+    def writes_pieces(self) -> bool:
+        """Whether a text is its `written_pieces` one after the other, but for a space at its beginning."""
+        model = self._definition["model"]
+        return not model.get("continuing_subword_prefix") and not model.get("end_of_word_suffix")
+
     def special_text(self, id: int) -> str:
         """The text of an added token, as templates write it."""
         return self._added[id]

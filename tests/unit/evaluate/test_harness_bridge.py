@@ -89,9 +89,8 @@ def test_continuations_are_as_likely(both):
 def test_greedy_continuations_are_known_as_such(both):
     ours, _ = both
     ids = ours.tok_encode("The old")
-    engine = ours.model.engine
     with torch.no_grad():
-        likeliest = int(engine.model(torch.tensor([ids]))[0, -1].argmax())
+        likeliest = int(ours.model.decoder(torch.tensor([ids]))[0, -1].argmax())
     asked = [(None, ids, [likeliest]), (None, ids, [likeliest - 1])]
     assert [greedy for _, greedy in ours._loglikelihood_tokens(asked, disable_tqdm=True)] == [True, False]
 

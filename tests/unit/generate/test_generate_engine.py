@@ -12,6 +12,7 @@ from hanlin.base.errors import CheckpointError, RequestError
 from hanlin.generate.engine import Engine
 from hanlin.generate.generation import Generation, Piece
 from hanlin.generate.parameters import SamplingParameters
+from hanlin.generate.torch_runner import TorchRunner
 from hanlin.model.cache import KeyValueCache
 from hanlin.model.config import CoreConfig
 from hanlin.model.decoder import Decoder
@@ -31,6 +32,10 @@ GREEDY = SamplingParameters(temperature=0, max_new_tokens=20)
 DRAWN = SamplingParameters(temperature=1.2, top_p=0.95, top_k=40, seed=3, max_new_tokens=20)
 
 
+def make(model: Decoder, tokenizer: Tokenizer, compute: Compute, rows: int = 8, **settings: int) -> Engine:
+    return Engine(TorchRunner(model, compute, rows), tokenizer, rows, **settings)
+
+
 def run(engine: Engine) -> list[Piece]:
     pieces = []
     while engine.busy:
@@ -41,7 +46,7 @@ def run(engine: Engine) -> list[Piece]:
 def alone(
     model: Decoder, tokenizer: Tokenizer, compute: Compute, prompt: str, parameters: SamplingParameters
 ) -> str:
-    engine = Engine(model, tokenizer, compute, max_rows=1)
+    engine = make(model, tokenizer, compute, 1)
     generation = engine.submit(tokenizer.encode(prompt), parameters)
     run(engine)
     return generation.text
@@ -51,7 +56,7 @@ def test_greedy_is_the_argmax_of_the_uncached_model(
     model: Decoder, tokenizer: Tokenizer, compute: Compute
 ) -> None:
     prompt = tokenizer.encode(PROMPTS[0])
-    engine = Engine(model, tokenizer, compute)
+    engine = make(model, tokenizer, compute)
     generation = engine.submit(prompt, GREEDY)
     run(engine)
     ids = list(prompt)
@@ -83,7 +88,7 @@ def test_cached_logits_equal_uncached_ones(model: Decoder) -> None:
 def test_neighbours_do_not_change_a_text(
     model: Decoder, tokenizer: Tokenizer, compute: Compute, parameters: SamplingParameters
 ) -> None:
-    engine = Engine(model, tokenizer, compute, max_rows=8)
+    engine = make(model, tokenizer, compute, 8)
     together = [engine.submit(tokenizer.encode(prompt), parameters) for prompt in PROMPTS]
     run(engine)
     expected = [alone(model, tokenizer, compute, prompt, parameters) for prompt in PROMPTS]
@@ -102,7 +107,7 @@ def test_rows_of_different_parameters_share_a_batch(
         GREEDY.changed({"repetition_penalty": 1.5}),
         SamplingParameters(seed=9, max_new_tokens=11),
     ]
-    engine = Engine(model, tokenizer, compute, max_rows=4)
+    engine = make(model, tokenizer, compute, 4)
     together = [engine.submit(tokenizer.encode(PROMPTS[0]), parameters) for parameters in choices]
     run(engine)
     assert [generation.text for generation in together] == [
@@ -129,7 +134,7 @@ def test_requests_come_and_go_at_any_step(
     events: list[tuple[str, int, int]],
     rows: int,
 ) -> None:
-    engine = Engine(model, tokenizer, compute, max_rows=rows)
+    engine = make(model, tokenizer, compute, rows)
     submitted: list[Generation] = []
     pieces: list[Piece] = []
     for event in events:
@@ -160,7 +165,7 @@ def test_requests_come_and_go_at_any_step(
 def test_every_step_gives_each_running_request_one_token(
     model: Decoder, tokenizer: Tokenizer, compute: Compute
 ) -> None:
-    engine = Engine(model, tokenizer, compute, max_rows=2)
+    engine = make(model, tokenizer, compute, 2)
     first = engine.submit([5], GREEDY)
     assert [piece.generation for piece in engine.step()] == [first]
     second, third = engine.submit([6], GREEDY), engine.submit([7], GREEDY)
@@ -168,17 +173,19 @@ def test_every_step_gives_each_running_request_one_token(
     assert (first.new_tokens, second.new_tokens, third.new_tokens) == (2, 1, 0)
 
 
-def test_a_free_row_is_taken_in_the_same_step(model: Decoder, tokenizer: Tokenizer, compute: Compute) -> None:
-    engine = Engine(model, tokenizer, compute, max_rows=1)
+def test_a_free_row_is_taken_in_the_next_step(model: Decoder, tokenizer: Tokenizer, compute: Compute) -> None:
+    engine = make(model, tokenizer, compute, 1)
     first = engine.submit([5], GREEDY.changed({"max_new_tokens": 2}))
     second = engine.submit([6], GREEDY)
     engine.step()
     engine.step()
-    assert (first.finish_reason, second.new_tokens) == ("length", 1)
+    assert (first.finish_reason, second.new_tokens) == ("length", 0)
+    engine.step()
+    assert second.new_tokens == 1
 
 
 def test_the_window_ends_a_generation(model: Decoder, tokenizer: Tokenizer, compute: Compute) -> None:
-    engine = Engine(model, tokenizer, compute)
+    engine = make(model, tokenizer, compute)
     window = model.config.window
     generation = engine.submit([5] * (window - 3), GREEDY)
     last = engine.submit([5] * (window - 1), GREEDY)
@@ -188,7 +195,7 @@ def test_the_window_ends_a_generation(model: Decoder, tokenizer: Tokenizer, comp
 
 
 def test_wrong_prompts(model: Decoder, tokenizer: Tokenizer, compute: Compute) -> None:
-    engine = Engine(model, tokenizer, compute)
+    engine = make(model, tokenizer, compute)
     with pytest.raises(RequestError, match="empty"):
         engine.submit([], GREEDY)
     with pytest.raises(RequestError) as caught:
@@ -202,7 +209,7 @@ def test_wrong_prompts(model: Decoder, tokenizer: Tokenizer, compute: Compute) -
 
 
 def test_stop_ids_and_stop_texts(model: Decoder, tokenizer: Tokenizer, compute: Compute) -> None:
-    engine = Engine(model, tokenizer, compute)
+    engine = make(model, tokenizer, compute)
     plain = engine.submit(tokenizer.encode(PROMPTS[1]), GREEDY)
     run(engine)
     stop = plain.text[4:7]
@@ -215,7 +222,7 @@ def test_stop_ids_and_stop_texts(model: Decoder, tokenizer: Tokenizer, compute: 
     biased.load_state_dict(model.state_dict())
     with torch.no_grad():
         biased.head.weight.zero_()  # all logits equal: greedy takes id 0, the end of the document
-    generation = (engine := Engine(biased, tokenizer, compute)).submit([5], GREEDY)
+    generation = (engine := make(biased, tokenizer, compute)).submit([5], GREEDY)
     run(engine)
     assert (generation.text, generation.token_ids, generation.finish_reason) == ("", [0], "stop")
 
@@ -225,7 +232,7 @@ def test_ids_without_a_token_are_never_drawn(model: Decoder, tokenizer: Tokenize
     padded.load_state_dict(model.state_dict())
     with torch.no_grad():
         padded.head.weight.zero_()
-    engine = Engine(padded, tokenizer, compute)
+    engine = make(padded, tokenizer, compute)
     for seed in range(8):
         engine.submit([5], SamplingParameters(seed=seed, max_new_tokens=50))
     ids = [id for piece in run(engine) for id in piece.token_ids]
@@ -234,7 +241,7 @@ def test_ids_without_a_token_are_never_drawn(model: Decoder, tokenizer: Tokenize
 
 def test_seeds(model: Decoder, tokenizer: Tokenizer, compute: Compute) -> None:
     free = SamplingParameters(max_new_tokens=20)
-    engine = Engine(model, tokenizer, compute)
+    engine = make(model, tokenizer, compute)
     first, second = engine.submit([5], free), engine.submit([5], free)
     run(engine)
     assert first.seed != second.seed
@@ -251,7 +258,7 @@ def test_damaged_weights_stop_everything_and_say_so(
     damaged.load_state_dict(model.state_dict())
     with torch.no_grad():
         damaged.head.weight.fill_(torch.nan)
-    engine = Engine(damaged, tokenizer, compute, max_rows=1)
+    engine = make(damaged, tokenizer, compute, 1)
     generations = [engine.submit([5], GREEDY), engine.submit([6], DRAWN)]
     with pytest.raises(CheckpointError, match="finite"):
         engine.step()
@@ -262,13 +269,13 @@ def test_damaged_weights_stop_everything_and_say_so(
 def test_a_tokenizer_larger_than_the_model_is_refused(tokenizer: Tokenizer, compute: Compute) -> None:
     small = Decoder(CoreConfig(vocab_size=10, width=8, layers=1, heads=1, window=8))
     with pytest.raises(CheckpointError, match="10"):
-        Engine(small, tokenizer, compute)
+        make(small, tokenizer, compute)
 
 
 def test_submitting_and_cancelling_from_other_threads(
     model: Decoder, tokenizer: Tokenizer, compute: Compute
 ) -> None:
-    engine = Engine(model, tokenizer, compute, max_rows=3)
+    engine = make(model, tokenizer, compute, 3)
     generations: list[Generation] = []
 
     def ask(seed: int) -> None:

@@ -2,17 +2,25 @@
 
 import threading
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
+import hanlin
 from hanlin.base.errors import CheckpointError, RequestError
 from hanlin.base.records import Message
+from hanlin.checkpoint.adapters.write import save_adapter
+from hanlin.checkpoint.recognize import read_config
+from hanlin.generate.driving import Request
 from hanlin.generate.generation import Piece
 from hanlin.generate.language_model import LanguageModel, load
 from hanlin.generate.scoring import token_log_probabilities
+from hanlin.model.adapters.adapters import Adapters
+from hanlin.model.adapters.config import LoraConfig
 
 PROMPT = "翰林院的学士们"
 
@@ -137,7 +145,7 @@ def test_logprob_is_the_sum_over_tokens(language_model: LanguageModel) -> None:
     ids = language_model.tokenizer.encode_prompt(text)
     assert ids[0] == language_model.tokenizer.bos_id
     with torch.inference_mode():
-        table = language_model.engine.model(torch.tensor([ids]))[0].double().log_softmax(-1)
+        table = language_model.decoder(torch.tensor([ids]))[0].double().log_softmax(-1)
     expected = sum(float(table[n, id]) for n, id in enumerate(ids[1:]))
     assert language_model.logprob(text) == pytest.approx(expected, abs=1e-4)
 
@@ -153,7 +161,7 @@ def test_logprob_obeys_the_chain_rule(language_model: LanguageModel) -> None:
 
 
 def test_long_texts_score_every_token_once_with_half_a_window_before(language_model: LanguageModel) -> None:
-    model, compute = language_model.engine.model, language_model.engine.compute
+    model, compute = language_model.decoder, language_model.compute
     ids = torch.randint(4, 290, (201,), generator=torch.Generator().manual_seed(2)).tolist()
     window = model.config.window
     for first in (1, 40, 64, 65, 150, 200):
@@ -198,3 +206,124 @@ def test_a_text_that_ended_in_the_step_of_another_thread_is_whole(
         (last,) = mine
         assert (text + last.text, last.finish_reason) == (expected.text, "length")
         assert other.result().finish_reason == "length"
+
+
+def test_several_texts_are_those_of_each_alone(language_model: LanguageModel) -> None:
+    prompts = ["The", "翰林院", "scholars read"]
+    together = language_model.generate(prompts, temperature=0, max_new_tokens=6)
+    assert together == [
+        replace(language_model.generate(one, temperature=0, max_new_tokens=6), seed=both.seed)
+        for one, both in zip(prompts, together, strict=True)
+    ]
+    assert {one.model for one in together} == {"tiny"}
+    assert language_model.generate([]) == []
+
+
+def test_samples_draw_with_seeds_that_follow_each_other(language_model: LanguageModel) -> None:
+    drawn = language_model.samples(PROMPT, 3, seed=5)
+    assert [one.seed for one in drawn] == [5, 6, 7]
+    assert drawn == [language_model.generate(PROMPT, seed=seed) for seed in (5, 6, 7)]
+    assert len({one.seed for one in language_model.samples(turns("a"), 2, max_new_tokens=1)}) == 2
+    with pytest.raises(RequestError, match="n must be >= 1"):
+        language_model.samples(PROMPT, 0)
+
+
+def test_requests_are_taken_only_as_there_is_room(language_model: LanguageModel) -> None:
+    taken = 0
+
+    def requests() -> Iterator[Request]:
+        nonlocal taken
+        for _ in range(6):
+            taken += 1
+            yield language_model.request(PROMPT, max_new_tokens=1)
+
+    results = language_model.finish(requests(), ahead=2)
+    next(results)
+    assert taken == 2
+    results.close()  # type: ignore[attr-defined]
+    language_model.engine.step()
+    assert not language_model.engine.busy
+
+
+def test_log_probabilities_come_with_tokens_as_text(language_model: LanguageModel) -> None:
+    completion = language_model.generate(PROMPT, temperature=0, log_probabilities=2, max_new_tokens=4)
+    assert len(completion.tokens) == completion.new_tokens == 4
+    for token in completion.tokens:
+        assert token.log_probability == token.top[0].log_probability
+        assert token.text == language_model.tokenizer.decode([token.id], skip_special=False)
+    assert language_model.generate(PROMPT, max_new_tokens=4).tokens == ()
+
+
+def test_beams_give_the_likeliest_and_leave_the_engine_clean(language_model: LanguageModel) -> None:
+    before = language_model.generate(PROMPT, temperature=0, max_new_tokens=6)
+    best, second = language_model.beam(PROMPT, beams=4, best=2, max_new_tokens=5)
+    assert best.score >= second.score
+    said = language_model.tokenizer.decode(list(best.token_ids))
+    assert said == best.text
+    after = language_model.generate(PROMPT, temperature=0, max_new_tokens=6)
+    assert after.text == before.text
+    with pytest.raises(RequestError, match="temperature"):
+        language_model.beam(PROMPT, temperature=1)
+
+
+def test_a_text_that_is_too_long_is_refused_or_keeps_its_end(language_model: LanguageModel) -> None:
+    text = "学" * 200
+    ids = language_model.tokenizer.encode_prompt(text)
+    with pytest.raises(RequestError, match="64"):
+        language_model.generate(text)
+    request = language_model.request(text, overflow="trim", max_new_tokens=10)
+    assert request.prompt.ids == [ids[0], *ids[-53:]]
+    completion = language_model.generate(text, overflow="trim", max_new_tokens=10)
+    assert (completion.prompt_tokens, completion.dropped_tokens) == (54, len(ids) - 54)
+    assert language_model.generate("The", overflow="trim", max_new_tokens=2).dropped_tokens == 0
+    with pytest.raises(RequestError, match="max_new_tokens"):
+        language_model.generate(text, overflow="trim", max_new_tokens=64)
+
+
+def test_a_conversation_that_is_too_long_is_trimmed_or_refused(language_model: LanguageModel) -> None:
+    messages = turns("a", "b", "c", "d", "e", "f", "g", system="s")
+    answer = language_model.chat(messages, max_new_tokens=30)
+    assert answer.dropped_turns > 0
+    with pytest.raises(RequestError, match="overflow: trim"):
+        language_model.chat(messages, max_new_tokens=30, overflow="refuse")
+    assert language_model.chat(turns("a"), max_new_tokens=30, overflow="refuse").dropped_turns == 0
+
+
+def test_adapters_are_named_by_request(folder: Path, tmp_path: Path) -> None:
+    base = load(folder, "cpu", engine="torch")
+    adapters = Adapters(base.decoder)
+    torch.manual_seed(1)
+    adapters.add("law", LoraConfig(layers=("attention.query", "ffn.up"), rank=2))
+    for change in adapters.changes("law").values():
+        for parameter in change.parameters():
+            torch.nn.init.normal_(parameter, std=0.5)
+    save_adapter(tmp_path / "law", adapters, "law", read_config(folder)[0], base=str(folder))
+    model = load(folder, "cpu", adapters={"law": tmp_path / "law"})
+    assert model.engine_name == "torch"
+    assert "adapters" in model.engine_reason.en
+    plain, changed = (model.generate(PROMPT, temperature=0, adapter=name) for name in (None, "law"))
+    assert plain.text != changed.text
+    assert changed.adapter == "law"
+    assert plain.text == load(folder, "cpu").generate(PROMPT, temperature=0).text
+    for ask in (model.generate, model.stream, model.beam):
+        with pytest.raises(RequestError, match="no adapter nobody; there are: law"):
+            ask(PROMPT, adapter="nobody")
+
+
+def test_speculation_changes_no_text(folder: Path) -> None:
+    plain = load(folder, "cpu").generate("ab" * 12, seed=1)
+    for guesses in ("prompt", str(folder)):
+        assert load(folder, "cpu", speculation=guesses).generate("ab" * 12, seed=1) == plain
+
+
+def test_vectors_and_masks(language_model: LanguageModel) -> None:
+    vectors_NC = language_model.embed(["The academy", "学"])
+    assert vectors_NC.shape == (2, 32)
+    with pytest.raises(RequestError, match="masked language model"):
+        language_model.fill("The [MASK]")
+
+
+def test_one_line_gives_the_whole_text(folder: Path) -> None:
+    assert hanlin.complete(PROMPT, model=folder, seed=1) == load(folder).generate(PROMPT, seed=1)
+    texts = hanlin.complete(["The", "学"], model=folder, device="cpu", seed=1)
+    assert [type(one) for one in texts] == [hanlin.Completion] * 2

@@ -11,6 +11,7 @@ from hanlin.base.device import Compute
 from hanlin.base.errors import ConfigError, RequestError
 from hanlin.generate.engine import Engine
 from hanlin.generate.parameters import SamplingParameters
+from hanlin.generate.torch_runner import TorchRunner
 from hanlin.model.adapters.adapters import Adapters
 from hanlin.model.adapters.config import LoraConfig, PrefixConfig, PromptConfig
 from hanlin.model.adapters.layer import AdaptedLinear
@@ -461,7 +462,8 @@ def engine(tmp_path_factory):
     adapters.add("prompt", PromptConfig(length=3))
     adapters.add("prefix", PrefixConfig(length=4))
     scatter(model)
-    return Engine(model, tokenizer, Compute(torch.device("cpu"), torch.float32), 8, adapters)
+    compute = Compute(torch.device("cpu"), torch.float32)
+    return Engine(TorchRunner(model, compute, adapters=adapters), tokenizer)
 
 
 def finish(engine, generations):
@@ -493,7 +495,7 @@ def test_the_window_counts_what_an_adapter_takes(engine):
 def test_requests_for_adapters_that_are_not_there(engine):
     with pytest.raises(RequestError, match="There is no adapter law; there are: lora, prompt, prefix"):
         engine.submit([1], SamplingParameters(), adapter="law")
-    plain = Engine(engine.model, engine.tokenizer, engine.compute)
+    plain = Engine(TorchRunner(engine.runner.model, engine.runner.compute), engine.tokenizer)
     with pytest.raises(RequestError, match="this model has none"):
         plain.submit([1], SamplingParameters(), adapter="lora")
 

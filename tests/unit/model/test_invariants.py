@@ -10,6 +10,7 @@ from hanlin.checkpoint.families.native import NATIVE
 from hanlin.checkpoint.folder import open_model, save_model
 from hanlin.generate.engine import Engine
 from hanlin.generate.parameters import SamplingParameters
+from hanlin.generate.torch_runner import TorchRunner
 from hanlin.model.assemble import build_model
 from hanlin.model.attention import reference_attention
 from hanlin.model.cache import KeyValueCache
@@ -413,7 +414,8 @@ def test_one_row_or_eight_make_the_same_greedy_text(settings, tokenizer):
     prompts = [torch.randint(9, 270, (n,), generator=generator).tolist() for n in (3, 20, 1, 9, 2, 14, 6, 7)]
     texts = []
     for rows in (1, 8):
-        engine = Engine(decoder, tokenizer, Compute(torch.device("cpu"), torch.float32), max_rows=rows)
+        runner = TorchRunner(decoder, Compute(torch.device("cpu"), torch.float32), rows)
+        engine = Engine(runner, tokenizer, rows)
         made = [engine.submit(ids, SamplingParameters(temperature=0, max_new_tokens=12)) for ids in prompts]
         while engine.busy:
             engine.step()

@@ -7,8 +7,6 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from hanlin.model.cache import KeyValueCache
-from hanlin.model.config import CoreConfig
 from hanlin.model.decoder import Decoder
 from hanlin.model.feedforward import FeedForward
 from hanlin.model.norm import LayerNorm, RMSNorm
@@ -137,16 +135,3 @@ def test_the_same_seed_gives_the_same_model(config):
         weights.append(torch.cat([p.flatten() for p in Decoder(config()).parameters()]))
     assert torch.equal(weights[0], weights[1])
     assert not torch.equal(weights[0], weights[2])
-
-
-def test_a_grown_cache_begins_with_the_old_rows() -> None:
-    config = CoreConfig(vocab_size=5, width=8, layers=2, heads=2, window=8)
-    cache = KeyValueCache(config, rows=2, capacity=6)
-    cache.keys_LBGSD.normal_()
-    cache.values_LBGSD.normal_()
-    cache.lengths_B[:] = torch.tensor([3, 5])
-    grown = cache.grown(4)
-    assert torch.equal(grown.keys_LBGSD[:, :2], cache.keys_LBGSD)
-    assert torch.equal(grown.values_LBGSD[:, :2], cache.values_LBGSD)
-    assert grown.lengths_B.tolist() == [3, 5, 0, 0]
-    assert grown.nbytes == 2 * cache.nbytes

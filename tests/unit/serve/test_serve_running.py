@@ -130,8 +130,7 @@ def test_a_failing_engine_fails_its_requests_and_the_server_goes_on(
                     broken.set()
                     raise RuntimeError("out of memory")
 
-                patch.setattr(model.engine.model, "forward", fail)
-                patch.setattr(model.engine.model, "hidden", fail)
+                patch.setattr("hanlin.generate.engine.choose", fail)
                 whole = httpx2.post(f"{server.url}/v1/completions", json=LONG)
                 assert broken.is_set()
             assert whole.status_code == 500

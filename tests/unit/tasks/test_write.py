@@ -237,14 +237,15 @@ def test_an_adapter_learns_to_write_and_the_model_below_stays(translator, method
 def test_what_a_decoder_learns_first_it_says_first(tokenizer):
     """Prediction asks by exactly the ids that training put before the answer."""
     one, asked = opened(tokenizer, "llama"), []
-    whole = one.model.hidden
-    one.model.hidden = lambda ids, *rest, **more: (asked.append(ids.tolist()), whole(ids, *rest, **more))[1]
+    one.model.embed.token.register_forward_pre_hook(
+        lambda _, given: asked.append(given[0].flatten().tolist())
+    )
     for task in (Write(chat=True), Write(chat=False), Write(chat=False, method="few-shot", shots=2)):
         task = task.begun(PAIRS).model_copy(update={"max_new_tokens": 1})
         task.predict(one, PAIRS[:1])
         batch = every_row(task.examples(one, PAIRS[:1]))
         first = (batch.targets_BT[0] != IGNORE).nonzero()[0, 0]
-        assert asked.pop() == [batch.tokens_BT[0, : first + 1].tolist()]
+        assert asked.pop() == batch.tokens_BT[0, : first + 1].tolist()
 
 
 def test_shots_stand_before_the_question(tokenizer):
@@ -276,10 +277,8 @@ def test_without_training_a_plain_answer_ends_at_an_empty_line(tokenizer):
     one = opened(tokenizer, "llama")
     newline = tokenizer.encode("\n\n")
     task = Write(method="zero-shot", chat=False, max_new_tokens=6).begun(PAIRS)
-    with torch.no_grad():
-        one.model.logits = lambda hidden: torch.nn.functional.one_hot(
-            torch.tensor([newline[-1]] * len(hidden)), tokenizer.vocab_size
-        ).float()
+    only = torch.nn.functional.one_hot(torch.tensor(newline[-1]), tokenizer.vocab_size).float()
+    one.model.head.register_forward_hook(lambda _, given, logits: only.expand_as(logits))
     (said,) = task.predict(one, PAIRS[:1])
     assert said == Continued(text="", ended=True)
 

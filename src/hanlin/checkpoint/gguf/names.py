@@ -1,8 +1,9 @@
 """Tensors: GGUF's names and row order against those of Hugging Face."""
 
 import re
-from typing import Any
+from typing import Any, TypeVar
 
+import numpy as np
 from torch import Tensor
 
 _OUTER = {"token_embd": "model.embed_tokens", "output_norm": "model.norm", "output": "lm_head"}
@@ -25,6 +26,8 @@ _INNER_BACK = {theirs: ours for ours, theirs in _INNER.items()}
 EMBEDDING, HEAD = "model.embed_tokens.weight", "lm_head.weight"
 ROPE_FACTORS = "rope_freqs.weight"
 """What divides each rotary frequency (D/2 values); Hugging Face says the same in config.json."""
+
+Rows = TypeVar("Rows", Tensor, np.ndarray[Any, np.dtype[np.uint8]])
 
 
 def to_hugging_face(name: str) -> str | None:
@@ -96,6 +99,7 @@ def pairs_together(tensor: Tensor, head: int) -> Tensor:
     return tensor.reshape(-1, 2, head // 2, *tensor.shape[1:]).transpose(1, 2).reshape(tensor.shape)
 
 
-def halves_together(tensor: Tensor, head: int) -> Tensor:
+def halves_together(tensor: Rows, head: int) -> Rows:
     """The inverse of `pairs_together`."""
-    return tensor.reshape(-1, head // 2, 2, *tensor.shape[1:]).transpose(1, 2).reshape(tensor.shape)
+    split = tensor.reshape(-1, head // 2, 2, *tensor.shape[1:])
+    return split.swapaxes(1, 2).reshape(tensor.shape)

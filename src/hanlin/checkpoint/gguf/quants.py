@@ -59,6 +59,19 @@ FORMATS: dict[int, Format] = {
 BY_NAME: dict[str, Format] = {format.name: format for format in FORMATS.values()}
 
 
+@dataclass(frozen=True)
+class Blocks:
+    """A tensor as a file of `format` holds it: the bytes of each of its first axis' rows, (R, bytes), uint8."""
+
+    format: Format
+    shape: tuple[int, ...]
+    data: np.ndarray[Any, np.dtype[np.uint8]]
+
+    def dequantize(self) -> Tensor:
+        """As float32."""
+        return dequantize(self.data, self.format, self.shape)
+
+
 _AT_ONCE = 2**17
 """Values turned in one go: what is made between then stays in the processor's cache, and memory is bounded."""
 
@@ -83,6 +96,12 @@ def quantize(tensor: Tensor, format: Format) -> Iterator[bytes]:
     for start in range(0, len(values), _AT_ONCE):
         row = values[start : start + _AT_ONCE].reshape(1, -1)
         yield quants.quantize(row, formats(format.id)).tobytes()
+
+
+def quantize_tensor(tensor: Tensor, format: Format) -> Blocks:
+    """A float32 matrix in blocks."""
+    data = np.frombuffer(b"".join(quantize(tensor, format)), np.uint8)
+    return Blocks(format, tuple(tensor.shape), data.reshape(len(tensor), -1))
 
 
 def stored_as(shape: tuple[int, ...], wanted: Quantization, is_head: bool) -> Format:

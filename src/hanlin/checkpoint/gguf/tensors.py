@@ -21,7 +21,7 @@ from hanlin.checkpoint.gguf.names import (
     to_gguf,
     to_hugging_face,
 )
-from hanlin.checkpoint.gguf.quants import dequantize
+from hanlin.checkpoint.gguf.quants import Blocks, Format, dequantize
 
 
 class GgufTensors:
@@ -53,6 +53,20 @@ class GgufTensors:
         if is_permuted(name, self._config):
             return halves_together(tensor, self._config["head_dim"])
         return tensor
+
+    def format(self, name: str) -> Format:
+        """How one tensor is stored, from the file's header."""
+        return self._header.tensors[self._names[name]].format
+
+    def blocks(self, name: str) -> Blocks:
+        """One tensor as it is stored, in Hugging Face's order of rows."""
+        place = self._header.tensors[to_gguf(name)]
+        data_RB = np.frombuffer(self._header.data, np.uint8, place.size, place.start).reshape(
+            place.shape[0], -1
+        )
+        if is_permuted(name, self._config):
+            data_RB = halves_together(data_RB, self._config["head_dim"])
+        return Blocks(place.format, place.shape, data_RB)
 
 
 def read_tensor(header: Header, name: str) -> Tensor:

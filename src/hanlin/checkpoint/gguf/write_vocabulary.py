@@ -22,7 +22,8 @@ from hanlin.checkpoint.gguf.splits import PROBES, SPLITS, Match, match_split
 from hanlin.tokenizer.folder import DEFINITION, TokenizerFiles, parse_object
 from hanlin.tokenizer.pieces import is_byte_level
 
-OnMismatch = Literal["refuse", "warn"]
+OnMismatch = Literal["refuse", "warn", "ignore"]
+"""What to do where llama.cpp would cut text otherwise; "ignore" is for files that are only ever given ids."""
 
 
 def write_tokenizer(files: TokenizerFiles, rows: int, on_mismatch: OnMismatch) -> dict[str, Any]:
@@ -81,7 +82,8 @@ def _byte_level(
         problem = _mismatch(place, match)
         if on_mismatch == "refuse":
             raise problem
-        console.print(str(problem.problem))
+        if on_mismatch == "warn":
+            console.print(str(problem.problem))
     merges = definition["model"]["merges"]
     return {
         "model": "gpt2",

@@ -46,6 +46,11 @@ class Prefixes(nn.Module):
         keys_values: Tensor = table.permute(1, 2, 3, 0, 4)
         return keys_values
 
+    def of_one_text(self) -> Tensor | None:
+        """What stands before a text that this thread reads by itself, as `keys_values`."""
+        (name,) = self.switch.choice.names(1)
+        return self.keys_values(name).detach() if name is not None and name in self.tables else None
+
     def before(self, rows: int, cache: KeyValueCache | None) -> KeyValueCache | None:
         """The cache with which a pass over `rows` rows begins.
 

@@ -1,4 +1,5 @@
-// The server's API as the page uses it: one request, answered as a stream of chunks.
+// The server's API as the page uses it: an answer as a stream of chunks, and plain JSON.
+import { settings } from "./settings.js";
 
 export class ApiError extends Error {
   constructor(message, status) {
@@ -7,19 +8,32 @@ export class ApiError extends Error {
   }
 }
 
-// Yields {text, usage, finish} as chunks arrive. `opened` gets the response headers.
+export function key() {
+  return sessionStorage.getItem("hanlin-key") ?? "";
+}
+
 // Throws ApiError for an answer that is an error, TypeError when the server cannot be reached.
-export async function* stream(path, body, { key, language, signal, opened }) {
-  const headers = { "Content-Type": "application/json", "Accept-Language": language };
-  if (key) headers.Authorization = `Bearer ${key}`;
-  const options = { stream: true, stream_options: { include_usage: true, continuous_usage_stats: true } };
-  const response = await fetch(path, {
-    method: "POST", headers, signal, body: JSON.stringify({ ...body, ...options }),
-  });
+export async function ask(path, { method = "GET", body, signal } = {}) {
+  const headers = { "Accept-Language": settings.language === "zh" ? "zh-CN" : "en" };
+  if (body) headers["Content-Type"] = "application/json";
+  if (key()) headers.Authorization = `Bearer ${key()}`;
+  const response = await fetch(path, { method, headers, signal, body: body && JSON.stringify(body) });
   if (!response.ok) {
     const answer = await response.json().catch(() => null);
     throw new ApiError(answer?.error?.message ?? `HTTP ${response.status}`, response.status);
   }
+  return response;
+}
+
+export async function json(path, options) {
+  return (await ask(path, options)).json();
+}
+
+// Yields {text, tokens, usage, finish} as chunks arrive; tokens: [{token, logprob, top: [[token, logprob]]}].
+// `opened` gets the response headers.
+export async function* stream(path, body, { signal, opened }) {
+  const options = { stream: true, stream_options: { include_usage: true, continuous_usage_stats: true } };
+  const response = await ask(path, { method: "POST", signal, body: { ...body, ...options } });
   opened(response.headers);
   for await (const data of events(response.body)) {
     if (data === "[DONE]") return;
@@ -28,11 +42,23 @@ export async function* stream(path, body, { key, language, signal, opened }) {
     const choice = chunk.choices[0];
     yield {
       text: choice?.delta?.content ?? choice?.text ?? "",
+      tokens: tokensOf(choice?.logprobs),
       usage: chunk.usage,
       finish: choice?.finish_reason ?? null,
     };
   }
   throw new ApiError(null, 0); // the stream ended without [DONE]
+}
+
+// The two endpoints tell of tokens in two shapes.
+function tokensOf(told) {
+  if (!told) return [];
+  if (told.content) {
+    return told.content.map((one) => ({ ...one, top: one.top_logprobs.map((each) => [each.token, each.logprob]) }));
+  }
+  return told.tokens.map((token, k) => ({
+    token, logprob: told.token_logprobs[k], top: Object.entries(told.top_logprobs?.[k] ?? {}),
+  }));
 }
 
 // The data of each server-sent event.

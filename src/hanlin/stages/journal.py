@@ -1,4 +1,5 @@
-"""What was predicted so far, one line a row: a run that was stopped or killed goes on behind the last whole chunk."""
+"""What was made so far of an output file, one line a row: a run that was stopped or killed goes on behind the last
+whole chunk."""
 
 import json
 from collections.abc import Iterable, Iterator
@@ -11,8 +12,13 @@ from hanlin.base.language import Text
 from hanlin.stages.current import differences
 
 
+def beside(output: Path) -> Path:
+    """The folder in which the journal of an output lies until that is whole."""
+    return output.with_name(f".{output.name}.unfinished")
+
+
 class Journal:
-    """A file whose first line says what is predicted, by what, and whose others hold what was said of each row."""
+    """A file whose first line says what is made, by what, and whose others hold what was said of each row."""
 
     def __init__(self, path: Path, identity: dict[str, Any]) -> None:
         self.path, self.identity = path, identity
@@ -71,8 +77,8 @@ class Journal:
         if changed:
             lines = "\n  ".join(changed)
             raise ConfigError(
-                Text(f"An unfinished prediction for this output was of something else:\n  {lines}",
-                     f"此输出有一次未完成的预测，其内容不同：\n  {lines}"),
+                Text(f"An unfinished run for this output was of something else:\n  {lines}",
+                     f"此输出有一次未完成的运行，其内容不同：\n  {lines}"),
                 Text("Restore that to go on with it, name another --output, or throw it away: --fresh",
                      "请恢复上述内容以继续，或另设 --output，或用 --fresh 丢弃它。"),
             )  # fmt: skip
