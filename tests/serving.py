@@ -20,6 +20,7 @@ from hanlin.model.decoder import Decoder
 from hanlin.serve.config import ServeConfig
 from hanlin.serve.mode import EXAMPLES
 from hanlin.serve.server import build_server, open_listener
+from hanlin.serve.versions import Source
 from hanlin.tokenizer.bpe import save_trained, train_bpe
 from hanlin.tokenizer.chat import ChatTemplate
 from hanlin.tokenizer.config import TokenizerConfig
@@ -81,14 +82,17 @@ class Running:
 
 @contextlib.contextmanager
 def running(
-    model: LanguageModel | None, encoder: SentenceEncoder | None = None, **settings: object
+    model: LanguageModel | None,
+    encoder: SentenceEncoder | None = None,
+    source: Source | None = None,
+    **settings: object,
 ) -> Iterator[Running]:
     """Serve `model` on a free port with uvicorn, as `serve` does."""
     config = ServeConfig.model_validate(
         {"port": 0, "access_log": False, "max_new_tokens": WINDOW, **settings}
     )
     listener = open_listener(config)
-    server = build_server(model, config, encoder=encoder)
+    server = build_server(model, config, encoder=encoder, source=source)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()
     while not server.started and thread.is_alive():

@@ -61,12 +61,19 @@ def serve(
     encoder: Annotated[
         str | None, Parameter(help="A model of sentence vectors, served beside it as /v1/embeddings.")
     ] = None,
+    adapter: Annotated[
+        tuple[str, ...],
+        Parameter(
+            negative=(),
+            help="An adapter of the model, name=folder, asked for as MODEL:name; may be given several times.",
+        ),
+    ] = (),
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto",
 ) -> None:
     """Serve a model over HTTP (OpenAI API) with a chat page, or what a fine-tuned folder does as /v1/tasks/NAME."""
     from hanlin.stages.serve import run_serve
 
-    run_serve(model, overrides, device, task, encoder)
+    sys.exit(run_serve(model, overrides, device, task, encoder, adapter))
 
 
 def convert(

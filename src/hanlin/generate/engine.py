@@ -6,6 +6,7 @@ guesses at the tokens after it, and pieces of prompts. N asked positions, B text
 
 import itertools
 import threading
+import time
 from collections import deque
 from collections.abc import Sequence
 
@@ -78,6 +79,11 @@ class Engine:
     def cache_bytes(self) -> int:
         """The most memory that cached tokens take."""
         return self.cache_tokens * self.runner.bytes_per_token
+
+    @property
+    def held_tokens(self) -> int:
+        """Tokens that are cached now, idle prefixes included."""
+        return self._slots.held
 
     @property
     def busy(self) -> bool:
@@ -177,6 +183,7 @@ class Engine:
             if self.adapters is not None and one.adapter is not None:
                 adapter, virtual = self.adapters.configs[one.adapter], self.adapters.prompt_ids(one.adapter)
             ids = [*(virtual or ()), *one.prompt_ids, *one.token_ids]
+            one.begun_at = one.begun_at or time.perf_counter()
             held = self._schedule.begin(one, ids, adapter)
             if not one.preemptions:
                 one.cached_tokens = max(0, held - len(virtual or ()))

@@ -41,7 +41,8 @@ class Generation:
 
     `new_tokens` counts a stop token too. `seed` is the one given or the one that was drawn. `cached_tokens` of the
     prompt were held already when it began. `preemptions`: how often it had to give its memory to older requests, and
-    went on later. Of `proposed` tokens of speculation, `accepted` were those that were drawn.
+    went on later. Of `proposed` tokens of speculation, `accepted` were those that were drawn. `begun_at`: when
+    it first got a row, by `time.perf_counter`; None before, and where an engine does not tell.
     """
 
     id: int
@@ -57,6 +58,7 @@ class Generation:
     proposed: int = field(default=0, init=False)
     accepted: int = field(default=0, init=False)
     finish_reason: FinishReason | None = field(default=None, init=False)
+    begun_at: float | None = field(default=None, init=False)
     seed: int = field(init=False)
 
     def __post_init__(self) -> None:

@@ -331,6 +331,7 @@ def load(
     window: int | None = None,
     threads: int | None = None,
     speculation: Path | str | None = None,
+    compiled: bool = False,
 ) -> LanguageModel:
     """Open a model folder or file, ours or one of the ecosystem, or a model by name; arguments as for `open_engine`.
 
@@ -339,7 +340,7 @@ def load(
     """
     folder = Path(folder)
     folders = {name: Path(path) for name, path in adapters.items()}
-    opened = open_engine(folder, device, engine, weights, folders, max_rows, window, threads)
+    opened = open_engine(folder, device, engine, weights, folders, max_rows, window, threads, compiled)
     if speculation is not None:
         draft = None
         if speculation != PROMPT:

@@ -58,12 +58,14 @@ def open_engine(
     max_rows: int = 8,
     window: int | None = None,
     threads: int | None = None,
+    compiled: bool = False,
 ) -> OpenedEngine:
     """Open a model for continuing text.
 
     engine: "auto" takes the kernel where it can run the model, and PyTorch otherwise. weights: "auto" leaves them as
     they are stored; "float32" undoes quantisation; "int8" and "int4" are GGUF's Q8_0 and Q4_0. adapters: folders by
-    name. max_rows: requests that run at once. window: tokens of one request. threads: of the CPU.
+    name. max_rows: requests that run at once. window: tokens of one request. threads: of the CPU. compiled: as for `TorchRunner`; other engines have
+    compiled code as it is.
 
     Raises `CheckpointError` for a model that cannot be opened, `MissingExtra` for an engine that is not installed,
     `ConfigError` for one that cannot run this model here.
@@ -86,7 +88,7 @@ def open_engine(
         elif chosen == "llamacpp":
             runner = LlamaCppRunner(_llamacpp_model(described, compute, weights), slots, window, threads)
         else:
-            runner = _torch_runner(described, compute, weights, adapters or {}, slots, window)
+            runner = _torch_runner(described, compute, weights, adapters or {}, slots, window, compiled)
             model = runner.model
         opened = Engine(runner, described.tokenizer, max_rows)
     return OpenedEngine(opened, chosen, reason, model, described.tokenizer, described.defaults, compute)
@@ -99,6 +101,7 @@ def _torch_runner(
     adapters: Mapping[str, Path],
     slots: int,
     window: int | None,
+    compiled: bool,
 ) -> TorchRunner:
     """With quantised weights on a CPU, what the kernel computes, in its numbers."""
     on_cpu = compute.device.type == "cpu"
@@ -107,7 +110,7 @@ def _torch_runner(
         model, dtype = stored.decoder(compute), torch.float16 if stored.formats and on_cpu else None
     else:
         model, dtype = _decoder(described, compute), None
-    return TorchRunner(model, compute, slots, window, _adapters(described, model, adapters), dtype)
+    return TorchRunner(model, compute, slots, window, _adapters(described, model, adapters), dtype, compiled)
 
 
 def _decoder(described: Described, compute: Compute) -> Decoder:

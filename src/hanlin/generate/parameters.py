@@ -43,7 +43,7 @@ class SamplingParameters(Settings):
     typical_p: float = Field(default=1.0, gt=0, le=1, allow_inf_nan=False)
     """Draw among the tokens of most expected surprise that together have this probability; 1 for all."""
 
-    repetition_penalty: float = Field(default=1.0, gt=0, le=1e6, allow_inf_nan=False)
+    repetition_penalty: float = Field(default=1.0, ge=0.01, le=100, allow_inf_nan=False)
     """Above 1, tokens that occurred in prompt or text become less likely; 1 changes nothing."""
 
     frequency_penalty: float = Field(default=0.0, ge=-2, le=2, allow_inf_nan=False)

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Coroutine, Iterable
 from typing import Any, TypeVar
 
 from starlette.requests import ClientDisconnect, Request
@@ -20,14 +20,16 @@ from hanlin.serve.replies import (
     ChatCompletion,
     Completion,
     CompletionChoice,
-    FinishReason,
     Frames,
+    FunctionCall,
     Logprobs,
+    ToolCall,
     Usage,
     frame,
     new_id,
 )
 from hanlin.serve.requests import ChatBody, GenerationBody
+from hanlin.serve.tool_grammar import Argued, Called, CallReader, FinishReason, Part, Said
 from hanlin.tokenizer.tokenizer import Tokenizer
 
 CLIENT_GONE = 499
@@ -89,17 +91,26 @@ async def _frames(
     try:
         if isinstance(body, ChatBody):
             for choice in submission.choices:
-                yield frames.opening(choice.index, usage())
+                yield frames.opening(choice.index, usage(), None if body.callables else "")
         offsets = [0 for _ in submission.choices]
+        calls = isinstance(body, ChatBody) and bool(body.callables)
+        readers = [CallReader(calls) for _ in submission.choices]
         async for event in submission.events():
             told = None
             if body.log_probabilities is not None:
                 told = _stream_logprobs(body, event.chosen, submission.tokenizer, offsets[event.index])
                 offsets[event.index] += len(event.text)
-            if event.text or told is not None:
-                yield frames.piece(event.index, event.text, usage(), told)
+            reader = readers[event.index]
+            for part in reader.read(event.text, last=event.finish_reason is not None):
+                if isinstance(part, Said):
+                    yield frames.piece(event.index, part.text, usage(), told)
+                else:
+                    yield frames.call(event.index, part, usage(), told)
+                told = None  # once is enough
+            if told is not None:
+                yield frames.piece(event.index, "", usage(), told)
             if event.finish_reason is not None:
-                yield frames.closing(event.index, event.finish_reason, usage())
+                yield frames.closing(event.index, reader.finish_reason(event.finish_reason), usage())
         if body.includes_usage:
             yield frames.usage(usage(final=True))
     except ApiProblem as problem:
@@ -174,17 +185,42 @@ def _completion(
 def _chat_completion(
     body: GenerationBody, submission: Submission, finished: list[tuple[str, FinishReason]], usage: Usage
 ) -> ChatCompletion:
+    calls = isinstance(body, ChatBody) and bool(body.callables)
+    read = [
+        (reader := CallReader(calls), _message(reader.read(text, last=True)), reason)
+        for text, reason in finished
+    ]
     choices = [
         ChatChoice(
             index=index,
-            message=AssistantMessage(content=text),
-            finish_reason=reason,
+            message=message,
+            finish_reason=reader.finish_reason(reason),
             logprobs=None if chosen is None else chat_logprobs(chosen, submission.tokenizer),
         )
-        for index, ((text, reason), chosen) in enumerate(
-            zip(finished, _chosen(body, submission), strict=True)
+        for index, ((reader, message, reason), chosen) in enumerate(
+            zip(read, _chosen(body, submission), strict=True)
         )
     ]
     return ChatCompletion(
         id=new_id(chat=True), created=int(time.time()), model=body.model, choices=choices, usage=usage
     )
+
+
+def _message(parts: Iterable[Part]) -> AssistantMessage:
+    """The parts of a whole answer put together."""
+    parts = list(parts)
+    said = "".join(part.text for part in parts if isinstance(part, Said))
+    calls = [
+        ToolCall(
+            id=call.id,
+            function=FunctionCall(
+                name=call.name,
+                arguments="".join(
+                    part.text for part in parts if isinstance(part, Argued) and part.number == call.number
+                ),
+            ),
+        )
+        for call in parts
+        if isinstance(call, Called)
+    ]
+    return AssistantMessage(content=said if said or not calls else None, tool_calls=calls or None)

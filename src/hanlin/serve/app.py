@@ -1,15 +1,18 @@
 """The application: which route does what. Everything a route needs is passed in; nothing is global."""
 
 import asyncio
+import logging
+import signal
+import threading
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager, suppress
 from types import MappingProxyType
 from typing import Any, TypeVar
 
 from fastapi import APIRouter, FastAPI
 from fastapi.exceptions import RequestValidationError
-from prometheus_client import CONTENT_TYPE_LATEST
+from prometheus_client import start_http_server
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
@@ -19,7 +22,7 @@ from hanlin.base.language import Text
 from hanlin.generate.embedding import SentenceEncoder
 from hanlin.generate.language_model import LanguageModel
 from hanlin.serve.answers import answer
-from hanlin.serve.batcher import Batcher
+from hanlin.serve.batcher import Submission
 from hanlin.serve.config import ServeConfig
 from hanlin.serve.door import Door, tokens_of
 from hanlin.serve.embeddings import embedding_routes
@@ -29,6 +32,7 @@ from hanlin.serve.keys import KeyRing
 from hanlin.serve.limits import BodyLimit, Envelope
 from hanlin.serve.metrics import Metrics
 from hanlin.serve.mode import ends_its_turns
+from hanlin.serve.operations import operation_routes
 from hanlin.serve.page import page_routes
 from hanlin.serve.problems import (
     ApiProblem,
@@ -36,15 +40,19 @@ from hanlin.serve.problems import (
     from_validation,
     no_model,
     prefers_chinese,
-    stopping,
 )
-from hanlin.serve.prompts import Order, check_model, order_chat, order_completion
+from hanlin.serve.prompts import Order, check_model, order_chat, order_completion, served_names
 from hanlin.serve.rates import Rates
-from hanlin.serve.replies import ChatCompletion, Completion, ErrorReply, Health, ModelCard, ModelList
+from hanlin.serve.replies import ChatCompletion, Completion, ErrorReply, ModelCard, ModelList
 from hanlin.serve.requests import ChatBody, CompletionBody, GenerationBody
 from hanlin.serve.responses import ResponsesBody, respond
+from hanlin.serve.server import cannot_listen
 from hanlin.serve.tasks import TaskWorker, task_routes
+from hanlin.serve.telemetry import Spans, open_tracer
+from hanlin.serve.versions import Source, Versions
 from hanlin.tasks.model import TaskModel
+
+log = logging.getLogger("hanlin.serve")
 
 BodyT = TypeVar("BodyT", bound=GenerationBody)
 
@@ -54,46 +62,96 @@ def create_app(
     config: ServeConfig,
     tasks: Mapping[str, TaskModel] = MappingProxyType({}),
     encoder: SentenceEncoder | None = None,
+    source: Source | None = None,
+    worker_index: int = 0,
 ) -> FastAPI:
-    """The whole service around a language model, tasks, an encoder, or several; its threads start and end with it."""
+    """The whole service around a language model, tasks, an encoder, or several; its threads start and end with it.
+
+    source: of new versions of the model. worker_index: which of several processes this is.
+    """
     metrics = Metrics()
-    batcher = None if model is None else _batcher(model, config, metrics)
+    versions = None if model is None else Versions(model, config, metrics, source)
     worker = TaskWorker(config, metrics)
     store = open_store(config)
     ring = KeyRing(config.keys, None if config.api_key is None else config.api_key.get_secret_value())
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        if batcher is not None:
-            batcher.start()
-        async with looked_after(store, config):
-            yield
+        if versions is not None:
+            versions.start()
+        with _metrics_apart(metrics, config, worker_index), _reload_on_signal(versions):
+            async with looked_after(store, config):
+                yield
         worker.stop()
-        if batcher is not None:
-            await batcher.stop()
+        if versions is not None:
+            await versions.stop()
 
     app = FastAPI(title="Hanlin", docs_url=None, redoc_url=None, lifespan=lifespan)
     # The last layer added is the first that a request meets.
     app.add_middleware(BodyLimit, max_bytes=config.max_body_bytes, timeout=config.body_timeout)
     app.add_middleware(Door, hosts=config.hosts, ring=ring, rates=Rates())
     app.add_middleware(Envelope, metrics=metrics, access_log=config.access_log)
+    if config.telemetry:
+        app.add_middleware(Spans, tracer=open_tracer())
     _answer_errors(app)
-    app.include_router(_model_routes(model, encoder))
-    if model is not None and batcher is not None:
-        app.include_router(_generation_routes(model, config, batcher))
+    app.include_router(_model_routes(versions, encoder))
+    if model is not None and versions is not None:
+        app.include_router(_generation_routes(versions, config))
         app.include_router(page_routes(page_settings(model, config)))
     else:
         app.include_router(_no_generation_routes())
     app.include_router(task_routes(tasks, config, worker))
     app.include_router(embedding_routes(encoder, config, worker))
     app.include_router(kept_routes(store))
-    app.include_router(_operation_routes(model, tasks, batcher, worker, metrics))
+    apart, several = config.metrics_port is not None, config.workers > 1
+    app.include_router(operation_routes(versions, tasks, worker, metrics, apart, several))
     return app
 
 
-def _batcher(model: LanguageModel, config: ServeConfig, metrics: Metrics) -> Batcher:
-    # An engine of its own, over the same weights: `model.generate` elsewhere must not step these requests.
-    return Batcher(model.engine.another(config.max_rows), config.max_queue, config.request_timeout, metrics)
+@contextmanager
+def _metrics_apart(metrics: Metrics, config: ServeConfig, index: int) -> Iterator[None]:
+    """Another port of this machine that tells the metrics, where one is wished."""
+    if config.metrics_port is None:
+        yield
+        return
+    port = config.metrics_port and config.metrics_port + index
+    try:
+        server, thread = start_http_server(port, "127.0.0.1", metrics.registry)
+    except OSError as error:
+        raise cannot_listen("127.0.0.1", port, "metrics_port", error) from error
+    log.info("metrics: http://127.0.0.1:%d/metrics", server.server_port)
+    try:
+        yield
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+@contextmanager
+def _reload_on_signal(versions: Versions | None) -> Iterator[None]:
+    """SIGHUP loads the model's folder again, where this is the main thread of a process."""
+    main = threading.current_thread() is threading.main_thread()
+    if versions is None or not main or not hasattr(signal, "SIGHUP"):
+        yield
+        return
+    tasks = set[asyncio.Task[None]]()
+
+    async def reload() -> None:
+        with suppress(ApiProblem):  # the log has told why, and the old version goes on
+            await versions.reload(None)
+
+    def begin() -> None:
+        task = asyncio.create_task(reload())
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
+
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGHUP, begin)
+    try:
+        yield
+    finally:
+        loop.remove_signal_handler(signal.SIGHUP)
 
 
 def page_settings(model: LanguageModel, config: ServeConfig) -> dict[str, Any]:
@@ -158,62 +216,81 @@ def _errors(*statuses: int | str) -> dict[int | str, dict[str, Any]]:
     return {status: {"model": ErrorReply} for status in statuses}
 
 
-def _model_routes(model: LanguageModel | None, encoder: SentenceEncoder | None) -> APIRouter:
+def _model_routes(versions: Versions | None, encoder: SentenceEncoder | None) -> APIRouter:
     router = APIRouter(prefix="/v1/models", responses=_errors("4XX"))
     made = int(time.time())
-    cards = {}
-    if model is not None:
-        cards[model.name] = ModelCard(id=model.name, created=made, window=model.window)
-    if encoder is not None:
-        cards[encoder.name] = ModelCard(id=encoder.name, created=made, window=encoder.settings.max_tokens)
+
+    def cards() -> dict[str, ModelCard]:
+        made_of = (
+            {} if versions is None else dict.fromkeys(served_names(versions.model), versions.model.window)
+        )
+        if encoder is not None:
+            made_of[encoder.name] = encoder.settings.max_tokens
+        return {name: ModelCard(id=name, created=made, window=window) for name, window in made_of.items()}
 
     @router.get("")
     async def models() -> ModelList:
-        """The models that are served: one for text, one for vectors, or both."""
-        return ModelList(data=list(cards.values()))
+        """The models that are served: one for text with its adapters, one for vectors, or both."""
+        return ModelList(data=list(cards().values()))
 
     @router.get("/{name:path}")
     async def one_model(name: str) -> ModelCard:
         """One model by name."""
-        if name in cards:
-            return cards[name]
-        if model is None:
-            raise no_model()
-        check_model(name, model)
-        return cards[name]
+        known = cards()
+        if name not in known:
+            if versions is None:
+                raise no_model()
+            check_model(name, versions.model)
+        return known[name]
 
     return router
 
 
-def _generation_routes(model: LanguageModel, config: ServeConfig, batcher: Batcher) -> APIRouter:
+_EVENTS: dict[str, Any] = {"content": {"text/event-stream": {}}}
+"""What those who ask for a stream get."""
+
+
+def _generation_routes(versions: Versions, config: ServeConfig) -> APIRouter:
     router = APIRouter(prefix="/v1", responses=_errors("4XX", "5XX"))
+
+    async def submit(
+        body: BodyT, request: Request, order: Callable[[BodyT, LanguageModel, ServeConfig], Order]
+    ) -> tuple[Submission, Order]:
+        request_id = request.state.request_id
+        if config.log_prompts:
+            asked = body.model_dump(exclude_unset=True)
+            log.info(
+                "%s asks %s", request_id, asked, extra={"facts": {"request_id": request_id, "body": asked}}
+            )
+        with versions.use() as version:
+            adapter = check_model(body.model, version.model)
+            # Encoding a long prompt takes a while.
+            ordered = await asyncio.to_thread(order, body, version.model, config)
+            submission = version.batcher.submit(ordered.generations, request_id, tokens_of(request), adapter)
+        request.state.submission = submission
+        return submission, ordered
 
     async def generate(
         body: BodyT, request: Request, order: Callable[[BodyT, LanguageModel, ServeConfig], Order]
     ) -> Response:
-        check_model(body.model, model)
-        ordered = await asyncio.to_thread(order, body, model, config)  # encoding a long prompt takes a while
-        submission = batcher.submit(ordered.generations, request.state.request_id, tokens_of(request))
+        submission, ordered = await submit(body, request, order)
         headers = {"X-Hanlin-Dropped": str(ordered.dropped)} if body.truncation == "auto" else {}
         return await answer(body, submission, request, headers, chinese(request))
 
-    @router.post("/completions", responses={200: {"model": Completion}})
+    @router.post("/completions", responses={200: {"model": Completion, **_EVENTS}})
     async def completions(body: CompletionBody, request: Request) -> Response:
         """Continue a text."""
         return await generate(body, request, order_completion)
 
-    @router.post("/chat/completions", responses={200: {"model": ChatCompletion}})
+    @router.post("/chat/completions", responses={200: {"model": ChatCompletion, **_EVENTS}})
     async def chat_completions(body: ChatBody, request: Request) -> Response:
         """Answer in a conversation."""
         return await generate(body, request, order_chat)
 
-    @router.post("/responses")
+    @router.post("/responses", responses={200: _EVENTS})
     async def responses(body: ResponsesBody, request: Request) -> Response:
         """Answer in a conversation: the newer form."""
-        chat = body.chat()
-        check_model(chat.model, model)
-        ordered = await asyncio.to_thread(order_chat, chat, model, config)
-        submission = batcher.submit(ordered.generations, request.state.request_id, tokens_of(request))
+        submission, _ = await submit(body.chat(), request, order_chat)
         return await respond(body, submission, request, {}, chinese(request))
 
     return router
@@ -228,29 +305,4 @@ def _no_generation_routes() -> APIRouter:
 
     for path in ("/v1/completions", "/v1/chat/completions", "/v1/responses"):
         router.add_api_route(path, refuse, methods=["POST"])
-    return router
-
-
-def _operation_routes(
-    model: LanguageModel | None,
-    tasks: Mapping[str, TaskModel],
-    batcher: Batcher | None,
-    worker: TaskWorker,
-    metrics: Metrics,
-) -> APIRouter:
-    router = APIRouter()
-
-    @router.get("/health", responses=_errors(503))
-    async def health() -> Health:
-        """Whether the engine works, if there is one."""
-        if batcher is not None and not batcher.alive:
-            raise stopping()
-        running = worker.active + (0 if batcher is None else batcher.active)
-        return Health(model=None if model is None else model.name, tasks=list(tasks), running=running)
-
-    @router.get("/metrics", response_class=Response)
-    async def read_metrics() -> Response:
-        """Prometheus text format."""
-        return Response(metrics.render(), headers={"Content-Type": CONTENT_TYPE_LATEST})
-
     return router

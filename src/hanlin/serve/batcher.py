@@ -21,27 +21,17 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from hanlin.base.errors import HanlinError
+from hanlin.generate.engine import Engine
 from hanlin.generate.engine_protocol import TextEngine
 from hanlin.generate.generation import Generation, Piece
 from hanlin.generate.parameters import SamplingParameters
-from hanlin.generate.sampling import Chosen
 from hanlin.serve.metrics import Metrics
+from hanlin.serve.outbox import Event, Outbox
 from hanlin.serve.problems import ApiProblem, from_hanlin, overloaded, stopping, timed_out, unexpected
 from hanlin.serve.rates import Bucket
 from hanlin.tokenizer.tokenizer import Tokenizer
 
 log = logging.getLogger("hanlin.serve")
-
-
-@dataclass(frozen=True)
-class Event:
-    """Some text of one choice of a submission, and how it stands after it."""
-
-    index: int
-    text: str
-    new_tokens: int
-    finish_reason: str | None
-    chosen: tuple[Chosen, ...] = ()
 
 
 @dataclass(eq=False)
@@ -66,6 +56,7 @@ class Submission:
     batcher: "Batcher"
     request_id: str
     timeout: float
+    adapter: str | None = None
     allowance: Bucket | None = None
     """From which the tokens are taken, once all has ended."""
     choices: list[Choice] = field(default_factory=list)
@@ -125,10 +116,10 @@ class Batcher:
         self._timeout = timeout
         self._metrics = metrics
         self._inbox: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._outbox: Outbox[Choice] = Outbox()  # worker thread only
         self._owners: dict[int, Choice] = {}  # by generation id; worker thread only
-        self._submissions: set[Submission] = set()  # event loop only, like the three below
+        self._submissions: set[Submission] = set()  # event loop only, like the two below
         self._active = 0
-        self._begun = 0
         self._mean_seconds = 1.0
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -170,10 +161,11 @@ class Batcher:
         requests: Sequence[tuple[Sequence[int], SamplingParameters]],
         request_id: str,
         allowance: Bucket | None = None,
+        adapter: str | None = None,
     ) -> Submission:
         """Queue one generation per (prompt ids, parameters); raise `ApiProblem` 429 when the queue is full.
 
-        allowance: from which the tokens are taken at the end.
+        allowance: from which the tokens are taken at the end. adapter: which of the model's; None: the base.
         """
         assert self._loop is not None
         if not self.alive:
@@ -181,13 +173,13 @@ class Batcher:
         if self._active + len(requests) > self._max_active:
             raise overloaded(self._seconds_until_free())
         deadline = self._loop.time() + self._timeout
-        submission = Submission(self, request_id, self._timeout, allowance, deadline=deadline)
+        submission = Submission(self, request_id, self._timeout, adapter, allowance, deadline=deadline)
         for index, (prompt_ids, parameters) in enumerate(requests):
             submission.choices.append(Choice(submission, index, prompt_ids, parameters))
         self._submissions.add(submission)
         self._active += len(requests)
         self._metrics.prompt_tokens.inc(submission.prompt_tokens)
-        self._show_load()
+        self._metrics.waiting.inc(len(requests))
         self._inbox.put(partial(self._admit, submission))
         return submission
 
@@ -221,11 +213,16 @@ class Batcher:
     def _book_tokens(self, choice: Choice, new_tokens: int, at: float) -> None:
         if not choice.begun:
             choice.begun = True
-            self._begun += 1
+            self._metrics.waiting.dec()
+            self._metrics.running.inc()
             self._metrics.first_token.observe(at - choice.submission.submitted_at)
-            self._show_load()
+            if choice.generation is not None and choice.generation.begun_at is not None:
+                waited = choice.generation.begun_at - choice.submission.submitted_at
+                self._metrics.queue_seconds.observe(waited)
         elif new_tokens > choice.new_tokens:
-            self._metrics.inter_token.observe((at - choice.last_at) / (new_tokens - choice.new_tokens))
+            count = new_tokens - choice.new_tokens
+            for _ in range(count):  # those that came together share the time
+                self._metrics.inter_token.observe((at - choice.last_at) / count)
         self._metrics.new_tokens.inc(new_tokens - choice.new_tokens)
         choice.new_tokens, choice.last_at = new_tokens, at
 
@@ -234,7 +231,8 @@ class Batcher:
             return
         choice.ended = True
         self._active -= 1
-        self._begun -= choice.begun
+        (self._metrics.running if choice.begun else self._metrics.waiting).dec()
+        self._book_generation(choice.generation)
         self._metrics.finished.labels(reason).inc()
         self._mean_seconds += 0.1 * (
             time.perf_counter() - choice.submission.submitted_at - self._mean_seconds
@@ -242,11 +240,16 @@ class Batcher:
         if all(other.ended for other in choice.submission.choices):
             self._submissions.discard(choice.submission)
             choice.submission.pay()
-        self._show_load()
 
-    def _show_load(self) -> None:
-        self._metrics.running.set(self._begun)
-        self._metrics.waiting.set(self._active - self._begun)
+    def _book_generation(self, generation: Generation | None) -> None:
+        if generation is None:
+            return
+        self._metrics.cached_tokens.inc(generation.cached_tokens)
+        self._metrics.preemptions.inc(generation.preemptions)
+        self._metrics.proposed.inc(generation.proposed)
+        self._metrics.accepted.inc(generation.accepted)
+        if isinstance(self._engine, Engine):
+            self._metrics.cache_tokens.set(self._engine.held_tokens)
 
     # ---- worker side
 
@@ -274,7 +277,9 @@ class Batcher:
     def _admit(self, submission: Submission) -> None:
         try:
             for choice in submission.choices:
-                choice.generation = self._engine.submit(choice.prompt_ids, choice.parameters)
+                choice.generation = self._engine.submit(
+                    choice.prompt_ids, choice.parameters, submission.adapter
+                )
                 self._owners[choice.generation.id] = choice
         except HanlinError as error:
             self._on_loop(self._fail, submission, from_hanlin(error, None))
@@ -288,9 +293,11 @@ class Batcher:
                 self._engine.cancel(choice.generation)
 
     def _advance(self) -> None:
-        owned = [item for piece in self._engine.step() if (item := self._owned(piece))]
-        if owned:
-            self._on_loop(self._take, time.perf_counter(), owned)
+        for piece in self._engine.step():
+            if (owned := self._owned(piece)) is not None:
+                self._outbox.add(*owned)
+        if self._outbox.is_due:
+            self._on_loop(self._take, time.perf_counter(), self._outbox.take())
 
     def _owned(self, piece: Piece) -> tuple[Choice, Event] | None:
         """A piece with the choice it belongs to; None if that was cancelled meanwhile."""
@@ -309,6 +316,7 @@ class Batcher:
         names = ", ".join(submission.request_id for submission in victims)
         log.exception("the engine failed; requests ended with it: %s", names or "none")
         self._owners.clear()
+        self._outbox.take()
         for submission in victims:
             self._on_loop(self._fail, submission, unexpected(submission.request_id))
 

@@ -51,6 +51,18 @@ class ServeConfig(Settings):
     """Seconds that running requests may still take after Ctrl-C or SIGTERM."""
     access_log: bool = True
     """Log one line a request (never its text)."""
+    log_format: Literal["text", "json"] = "text"
+    """json: one object a line, on standard error."""
+    log_prompts: bool = False
+    """Log what requests ask, whole; for finding mistakes, not for other people's texts."""
+    audit_log: Path | None = None
+    """A file to which each administrative action and each refused key adds a line of JSON."""
+    metrics_port: int | None = Field(default=None, ge=0, le=65535)
+    """Port of 127.0.0.1 that answers /metrics instead of `port`, without a key; worker k has this plus k."""
+    telemetry: bool = False
+    """Send a span of OpenTelemetry for each request (extra `telemetry`), where OTEL_EXPORTER_OTLP_ENDPOINT says."""
+    workers: int = Field(default=1, ge=1)
+    """Processes behind the port, each with an engine of its own and its share of the CPU's cores."""
 
     @property
     def asks_for_keys(self) -> bool:

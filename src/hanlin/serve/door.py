@@ -1,5 +1,6 @@
 """Who may come in: the Host header, the API key, its scope and its limits."""
 
+import ipaddress
 import math
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -10,6 +11,7 @@ from hanlin.base.language import Text
 from hanlin.serve.keys import Key, KeyRing
 from hanlin.serve.keys import Scope as KeyScope
 from hanlin.serve.limits import answer_problem
+from hanlin.serve.logs import note_refusal
 from hanlin.serve.problems import ApiProblem
 from hanlin.serve.rates import Allowance, Bucket, Rates
 
@@ -17,7 +19,8 @@ from hanlin.serve.rates import Allowance, Bucket, Rates
 class Door:
     """Checks the Host header (against DNS rebinding), the API key and its scope, and how many requests it has left.
 
-    What a request may do afterwards stands in its state: `key` (None where the server asks for none) and `allowance`.
+    What a request may do afterwards stands in its state: `key` (None where the server asks for none) and `allowance`; `admitted`
+    tells that it came in.
     """
 
     def __init__(self, app: ASGIApp, hosts: tuple[str, ...], ring: KeyRing, rates: Rates) -> None:
@@ -36,6 +39,12 @@ class Door:
             self._check_host(headers)
             allowance = self._check_key(scope, headers)
         except ApiProblem as problem:
+            if problem.status in (401, 403):
+                client = (scope.get("client") or ("-",))[0]
+                path = scope["path"][:200].encode("unicode_escape").decode()
+                note_refusal(
+                    problem.code, problem.status, path, client, scope["state"].get("request_id", "-")
+                )
             await answer_problem(problem, scope, receive, send)
             return
 
@@ -61,7 +70,10 @@ class Door:
 
     def _check_key(self, scope: Scope, headers: Headers) -> Allowance | None:
         needed = scope_of(scope["path"])
+        if self._ring.is_open and needed == "admin" and not _from_here(scope):
+            raise _only_from_here()
         if self._ring.is_open or needed is None:
+            scope["state"]["admitted"] = True
             return None
         key = self._ring.find(_bearer(headers))
         if key is None:
@@ -74,7 +86,7 @@ class Door:
                 raise _too_many(what, int(bucket.per_minute), wait, allowance)
         if allowance.requests is not None:
             allowance.requests.take(1)
-        scope["state"].update(key=key, allowance=allowance)
+        scope["state"].update(key=key, allowance=allowance, admitted=True)
         return allowance
 
 
@@ -99,6 +111,26 @@ def tokens_of(request: Request) -> Bucket | None:
     """What is left of the tokens of its key; None: without limit."""
     allowance: Allowance | None = getattr(request.state, "allowance", None)
     return None if allowance is None else allowance.tokens
+
+
+def _from_here(scope: Scope) -> bool:
+    """Whether the caller is on this machine."""
+    client = scope.get("client")
+    try:
+        return client is not None and ipaddress.ip_address(client[0]).is_loopback
+    except ValueError:
+        return False
+
+
+def _only_from_here() -> ApiProblem:
+    return ApiProblem(
+        403,
+        Text(
+            "Without keys this address answers to the machine itself only. Start the server with keys=...",
+            "未设置密钥时，此接口只接受本机请求。请以 keys=... 启动服务器。",
+        ),
+        code="insufficient_scope",
+    )
 
 
 def _bearer(headers: Headers) -> str:

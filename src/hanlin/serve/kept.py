@@ -129,6 +129,15 @@ async def _kept(work: Callable[[], T]) -> T:
         raise problem from error
 
 
+_LINES: dict[int | str, dict[str, Any]] = {200: {"content": {"application/x-ndjson": {}}}}
+
+
+class _Lines(StreamingResponse):
+    """Newline-delimited JSON."""
+
+    media_type = "application/x-ndjson"
+
+
 def kept_routes(store: Store | None) -> APIRouter:
     """Routes of conversations, feedback and a user's own data."""
     router = APIRouter(responses=_errors())
@@ -223,7 +232,7 @@ def _feedback_routes(store: Store | None) -> APIRouter:
         )
         return FeedbackKept(id=one.id, stored=await _kept(lambda: _of(store).add_feedback([one])))
 
-    @router.get("/admin/feedback")
+    @router.get("/admin/feedback", response_class=Response, responses=_LINES)
     async def all_feedback(after: int = Query(0, ge=0, lt=2**63)) -> Response:
         """What everybody thought, one JSON record a line with its number, from beyond number `after`."""
         found = await _kept(lambda: _of(store).feedback(after))
@@ -235,7 +244,7 @@ def _feedback_routes(store: Store | None) -> APIRouter:
 def _own_data_routes(store: Store | None) -> APIRouter:
     router = APIRouter(prefix="/v1/me")
 
-    @router.get("/export")
+    @router.get("/export", response_class=Response, responses=_LINES)
     async def export(request: Request) -> Response:
         """Everything that is kept of the caller, one JSON record a line."""
         user = user_of(request)
@@ -266,7 +275,7 @@ def _lines(values: Iterable[dict[str, Any]]) -> StreamingResponse:
         while (row := await asyncio.to_thread(next, rows, done)) is not done:
             yield json.dumps(row, ensure_ascii=False) + "\n"
 
-    return StreamingResponse(lines(), media_type="application/x-ndjson")
+    return _Lines(lines())
 
 
 def _messages(given: list[KeptMessage]) -> list[Message]:

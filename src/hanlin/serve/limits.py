@@ -13,6 +13,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from hanlin.base.language import Text
+from hanlin.serve.logs import note_admin
 from hanlin.serve.metrics import Metrics
 from hanlin.serve.problems import ApiProblem, prefers_chinese, unexpected
 
@@ -79,9 +80,25 @@ class Envelope:
         route = getattr(scope.get("route"), "path", "other")
         self._metrics.requests.labels(route, str(status)).inc()
         self._metrics.request_seconds.labels(route).observe(seconds)
+        state, method = scope["state"], scope["method"]
+        path = scope["path"][:200].encode("unicode_escape").decode()
+        user = getattr(state.get("key"), "name", "local")
+        if path.startswith("/admin/") and state.get("admitted"):
+            note_admin(user, method, path, status, request_id)
         if self._access_log:
-            path = scope["path"][:200].encode("unicode_escape").decode()
-            log.info("%s %s %d %.0f ms %s", scope["method"], path, status, seconds * 1000, request_id)
+            submission = state.get("submission")
+            facts = {
+                "request_id": request_id,
+                "route": route,
+                "status": status,
+                "ms": round(seconds * 1000, 1),
+                "key": user,
+                "prompt_tokens": getattr(submission, "prompt_tokens", None),
+                "new_tokens": getattr(submission, "new_tokens", None),
+            }
+            milliseconds = seconds * 1000
+            line = "%s %s %d %.0f ms %s"
+            log.info(line, method, path, status, milliseconds, request_id, extra={"facts": facts})
 
 
 class BodyLimit:

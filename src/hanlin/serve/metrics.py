@@ -35,6 +35,20 @@ class Metrics:
         )
         self.running = Gauge("hanlin_running", "Generations that have begun.", registry=here)
         self.waiting = Gauge("hanlin_waiting", "Generations that wait for a row.", registry=here)
+        self.queue_seconds = Histogram(
+            "hanlin_queue_seconds", "From arrival to a row of the engine.", buckets=_FIRST, registry=here
+        )
+        self.cached_tokens = Counter(
+            "hanlin_cached_prompt_tokens", "Prompt tokens that were held already.", registry=here
+        )
+        self.preemptions = Counter(
+            "hanlin_preemptions", "Times that a generation gave its memory to older ones.", registry=here
+        )
+        self.proposed = Counter("hanlin_proposed_tokens", "Tokens that speculation guessed.", registry=here)
+        self.accepted = Counter("hanlin_accepted_tokens", "Guesses that were right.", registry=here)
+        self.cache_tokens = Gauge(
+            "hanlin_cache_tokens", "Tokens in the cache, idle prefixes included.", registry=here
+        )
         self.task_inputs = Counter(
             "hanlin_task_inputs", "Inputs of tasks that were answered.", ["task"], registry=here
         )

@@ -132,7 +132,7 @@ def unexpected(request_id: str) -> ApiProblem:
 def from_validation(errors: Sequence[ErrorDetails] | Sequence[dict[str, Any]]) -> ApiProblem:
     """The first mistake that Pydantic found in a request body."""
     error = errors[0]
-    location = [part for part in error["loc"] if part != "body"]
+    location = [part for part in error["loc"] if part not in ("body", "query", "path")]
     if error["type"] == "json_invalid":
         reason = error.get("ctx", {}).get("error", "")
         place = location[0] if location else 0
@@ -199,6 +199,7 @@ def _describe(kind: str, context: Mapping[str, Any], message: str) -> Text:
         "greater_than_equal": ("at least", "不能小于", "ge"),
         "greater_than": ("greater than", "必须大于", "gt"),
         "less_than_equal": ("at most", "不能大于", "le"),
+        "less_than": ("less than", "必须小于", "lt"),
     }
     if kind in phrases:
         return phrases[kind]

@@ -1,16 +1,19 @@
 """From a request body to prompt ids and sampling parameters that fit the model's window."""
 
+import re
 from dataclasses import dataclass
 
 from hanlin.base.errors import HanlinError, RequestError
 from hanlin.base.language import Text
-from hanlin.base.records import Message
 from hanlin.generate.controls import Controls
+from hanlin.generate.conversation import Renders, fit_conversation
 from hanlin.generate.language_model import LanguageModel
 from hanlin.generate.parameters import SamplingParameters
 from hanlin.serve.config import ServeConfig
 from hanlin.serve.problems import ApiProblem, from_hanlin
 from hanlin.serve.requests import ChatBody, CompletionBody, GenerationBody
+from hanlin.serve.tool_checks import check_ends, check_history, check_schemas, turns
+from hanlin.serve.tool_prompt import ToolTemplate, ToolTurn
 
 COMPLETION_TOKENS = 16
 """New tokens of /v1/completions when the request names no number: the OpenAI API's default."""
@@ -66,10 +69,14 @@ def order_chat(body: ChatBody, model: LanguageModel, config: ServeConfig) -> Ord
             param="max_tokens",
             code="invalid_value",
         )
-    if body.messages[-1].role != "user":
+    check_history(body.messages)
+    if body.messages[-1].role not in ("user", "tool"):
         raise ApiProblem(
             400,
-            Text("The last message must have the role 'user'.", "最后一条消息的角色必须是“user”。"),
+            Text(
+                "The last message must have the role 'user' or 'tool'.",
+                "最后一条消息的角色必须是“user”或“tool”。",
+            ),
             param="messages",
             code="invalid_value",
         )
@@ -84,15 +91,15 @@ def order_chat(body: ChatBody, model: LanguageModel, config: ServeConfig) -> Ord
 
 def _render(body: ChatBody, model: LanguageModel, wanted: int | None) -> tuple[list[int], int]:
     """The prompt with room for the answer, and how many turns that cost."""
-    messages = [
-        Message(role="system" if message.role == "developer" else message.role, content=message.content)
-        for message in body.messages
-    ]
+    messages = turns(body.messages)
+    template: Renders = model.chat_template
+    if body.callables or any(isinstance(message, ToolTurn) for message in messages):
+        template = ToolTemplate(model.chat_template, body.callables)
     automatic = body.truncation == "auto"
     # Where no number is asked for, a quarter of the window is worth more to the answer than to old turns.
     reserve = wanted or (max(1, model.window // 4) if automatic else 1)
     try:
-        ids = model.chat_template.render(messages, add_generation_prompt=True).ids
+        ids = template.render(messages, add_generation_prompt=True).ids
     except HanlinError as error:
         raise from_hanlin(error, "messages") from error
     if len(ids) + reserve <= model.window:
@@ -100,7 +107,7 @@ def _render(body: ChatBody, model: LanguageModel, wanted: int | None) -> tuple[l
     if not automatic:
         raise _too_long(model.window, len(ids), wanted, "messages")
     try:
-        prompt = model.chat_prompt(messages, reserve)
+        prompt = fit_conversation(template, messages, model.window, reserve)
     except RequestError as error:
         raise from_hanlin(error, "messages", "context_length_exceeded") from error
     return prompt.ids, prompt.dropped_turns
@@ -151,13 +158,35 @@ def _choices(
         "log_probabilities": body.log_probabilities,
     }
     try:
+        if isinstance(body, ChatBody):
+            check_ends(body.callables)
         common = model.defaults.changed(given)
         Controls.of(common, ids, model.tokenizer)  # refuses here, in a thread of its own, what it cannot do
     except HanlinError as error:
-        raise from_hanlin(error, None, "invalid_value") from error
+        if isinstance(body, ChatBody) and body.callables:
+            check_schemas(body.callables, model.tokenizer)
+        raise from_hanlin(error, _param_of(error, body), "invalid_value") from error
     return [
         (ids, common.model_copy(update={"seed": _seed(body.seed, index)})) for index in range(body.n or 1)
     ]
+
+
+_THEIRS = {
+    "min_new_tokens": "min_tokens",
+    "max_new_tokens": "max_tokens",
+    "stop_ids": "stop_token_ids",
+    "json_schema": "response_format",
+}
+
+
+def _param_of(error: HanlinError, body: GenerationBody) -> str | None:
+    """The field of the request that an error of the engine names first."""
+    names = re.findall(r"[a-z_]+", error.problem.en)
+    ours = next((name for name in names if name in SamplingParameters.model_fields), "")
+    theirs = _THEIRS.get(ours, ours)
+    if theirs == "grammar" and isinstance(body, ChatBody) and body.callables:
+        return "tools"
+    return theirs or None
 
 
 def _seed(seed: int | None, index: int) -> int | None:
@@ -195,15 +224,26 @@ def _too_long(window: int, prompt_tokens: int, wanted: int | None, param: str) -
     )
 
 
-def check_model(name: str, model: LanguageModel) -> None:
-    """Raise `ApiProblem` 404 unless `name` is the model that is served."""
-    if name != model.name:
-        raise ApiProblem(
-            404,
-            Text(
-                f"The model '{name[:100]}' does not exist here; this server has '{model.name}'.",
-                f"这里没有模型“{name[:100]}”；本服务器提供的是“{model.name}”。",
-            ),
-            param="model",
-            code="model_not_found",
-        )
+def check_model(name: str, model: LanguageModel) -> str | None:
+    """The adapter that `name` asks for, as in `base:adapter`; None: the base. Raises `ApiProblem` 404 for neither."""
+    if name == model.name:
+        return None
+    names = served_names(model)
+    if name in names:
+        return name.removeprefix(f"{model.name}:")
+    there_en, there_zh = "', '".join(names), "”、“".join(names)
+    raise ApiProblem(
+        404,
+        Text(
+            f"The model '{name[:100]}' does not exist here; this server has '{there_en}'.",
+            f"这里没有模型“{name[:100]}”；本服务器提供的是“{there_zh}”。",
+        ),
+        param="model",
+        code="model_not_found",
+    )
+
+
+def served_names(model: LanguageModel) -> list[str]:
+    """What requests may name: the base, and `base:adapter` for each of its adapters."""
+    adapters = model.adapters
+    return [model.name, *(f"{model.name}:{name}" for name in (adapters.configs if adapters else ()))]

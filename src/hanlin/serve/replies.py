@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-FinishReason = Literal["stop", "length"]
+from hanlin.serve.tool_grammar import Argued, Called, FinishReason
 
 DONE = b"data: [DONE]\n\n"
 """The frame that ends every stream."""
@@ -94,8 +94,25 @@ class AssistantMessage(Reply):
     """What the model said."""
 
     role: Literal["assistant"] = "assistant"
-    content: str
+    content: str | None
+    """null: it only calls."""
+    tool_calls: list["ToolCall"] | None = None
     refusal: None = None
+
+
+class FunctionCall(Reply):
+    """Which function, and its arguments as JSON text."""
+
+    name: str
+    arguments: str
+
+
+class ToolCall(Reply):
+    """A call that the caller is asked to make."""
+
+    id: str
+    type: Literal["function"] = "function"
+    function: FunctionCall
 
 
 class ChatChoice(Reply):
@@ -192,9 +209,9 @@ class Frames:
             "model": model,
         }
 
-    def opening(self, index: int, usage: dict[str, Any]) -> bytes:
-        """Who speaks: the first chunk of a chat choice."""
-        delta = {"role": "assistant", "content": "", "refusal": None}
+    def opening(self, index: int, usage: dict[str, Any], content: str | None = "") -> bytes:
+        """Who speaks: the first chunk of a chat choice. content: None where it may be that nothing is said."""
+        delta = {"role": "assistant", "content": content, "refusal": None}
         return self._frame([self._choice(index, {"delta": delta}, None)], usage)
 
     def piece(self, index: int, text: str, usage: dict[str, Any], logprobs: Logprobs | None = None) -> bytes:
@@ -202,6 +219,18 @@ class Frames:
         content: dict[str, Any] = {"delta": {"content": text}} if self._chat else {"text": text}
         told = {} if logprobs is None else {"logprobs": logprobs.model_dump()}
         return self._frame([self._choice(index, content, None) | told], usage)
+
+    def call(
+        self, index: int, part: Called | Argued, usage: dict[str, Any], logprobs: Logprobs | None = None
+    ) -> bytes:
+        """The beginning of a call, or more of its arguments."""
+        delta: dict[str, Any] = {"index": part.number}
+        if isinstance(part, Called):
+            delta |= {"id": part.id, "type": "function", "function": {"name": part.name, "arguments": ""}}
+        else:
+            delta["function"] = {"arguments": part.text}
+        told = {} if logprobs is None else {"logprobs": logprobs.model_dump()}
+        return self._frame([self._choice(index, {"delta": {"tool_calls": [delta]}}, None) | told], usage)
 
     def closing(self, index: int, finish_reason: str, usage: dict[str, Any]) -> bytes:
         """Why a choice ended."""

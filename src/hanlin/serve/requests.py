@@ -7,10 +7,12 @@ this server cannot honour is accepted only with the value that asks for nothing.
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, ValidationInfo, WithJsonSchema, field_validator
+from pydantic import BeforeValidator, Field, ValidationInfo, WithJsonSchema, field_validator, model_validator
 
 from hanlin.serve.body import Body, mistake, only
 from hanlin.serve.sampling_fields import MAX_TOP, ResponseFormat, SamplingFields, schema_of
+from hanlin.serve.tool_grammar import tool_grammar
+from hanlin.serve.tools import Function, MadeCall, ToolChoice, Tools, check_choice, offered
 
 MAX_MESSAGES = 2048
 """The time to render a conversation grows with the square of its turns: this many take about a second."""
@@ -148,17 +150,27 @@ class CompletionBody(GenerationBody):
 
 
 class ChatMessage(Body):
-    """One turn of the conversation; `developer` is another word for `system`."""
+    """One turn of the conversation; `developer` is another word for `system`, `tool` brings the result of a call."""
 
-    role: Literal["system", "developer", "user", "assistant"]
+    role: Literal["system", "developer", "user", "assistant", "tool"]
     content: Content
     name: str | None = None
     """Accepted; the model is not told."""
     refusal: Annotated[Any, only("")] = None
-    tool_calls: Annotated[Any, only([])] = None
+    tool_calls: list[MadeCall] | None = None
+    """Calls that the assistant made."""
+    tool_call_id: str | None = None
+    """Of role tool: which call this is the result of."""
     function_call: Annotated[Any, only()] = None
     annotations: Annotated[Any, only([])] = None
     audio: Annotated[Any, only()] = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _calls_need_no_words(cls, value: Any) -> Any:
+        if isinstance(value, dict) and value.get("tool_calls") and value.get("content") is None:
+            return {**value, "content": ""}
+        return value
 
 
 class ChatBody(GenerationBody):
@@ -174,12 +186,12 @@ class ChatBody(GenerationBody):
     """So many likeliest tokens in its place; only with logprobs."""
     response_format: ResponseFormat | None = None
     """Any text, any JSON object, or JSON of a schema."""
-    tools: Annotated[Any, only([])] = None
-    """Not supported."""
-    tool_choice: Annotated[Any, only("none", "auto")] = None
-    """Not supported."""
+    tools: Tools | None = None
+    """Functions that may be called."""
+    tool_choice: ToolChoice | None = None
+    """Whether one is called: none, auto, required, or one by name. Default: auto."""
     parallel_tool_calls: bool | None = None
-    """Accepted; there are no tools."""
+    """false: at most one call. Default: true."""
     functions: Annotated[Any, only([])] = None
     """Not supported."""
     function_call: Annotated[Any, only("none", "auto")] = None
@@ -208,11 +220,41 @@ class ChatBody(GenerationBody):
             )
         return value
 
+    @field_validator("tools")
+    @classmethod
+    def _the_only_constraint(cls, value: Tools | None, info: ValidationInfo) -> Tools | None:
+        other = next((name for name in ("regex", "grammar", "choices") if info.data.get(name)), None)
+        if value and other is not None:
+            raise mistake("invalid_value", f"cannot be used with {other}", f"不能与 {other} 一起使用")
+        return value
+
+    @field_validator("tool_choice")
+    @classmethod
+    def _one_that_is_there(cls, value: ToolChoice | None, info: ValidationInfo) -> ToolChoice | None:
+        if "tools" in info.data:  # else these are wrong, which is told
+            check_choice(info.data["tools"], value)
+        return value
+
+    @property
+    def callables(self) -> list[Function]:
+        """What the model may call."""
+        return offered(self.tools, self.tool_choice)
+
     @property
     def log_probabilities(self) -> int | None:
         """See `GenerationBody`."""
         return (self.top_logprobs or 0) if self.logprobs else None
 
     def parameters(self) -> dict[str, Any]:
-        """With the response format."""
-        return super().parameters() | schema_of(self.response_format)
+        """With the response format, or with the grammar of calls and what stands beside them."""
+        form = schema_of(self.response_format)
+        if not self.callables:
+            return super().parameters() | form
+        named = not isinstance(self.tool_choice, str | None)
+        must, several = (
+            named or self.tool_choice == "required",
+            not named and self.parallel_tool_calls is not False,
+        )
+        return super().parameters() | {
+            "grammar": tool_grammar(self.callables, must, several, form.get("json_schema"))
+        }

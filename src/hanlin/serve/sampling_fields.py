@@ -57,7 +57,7 @@ class SamplingFields(Body):
     """Extension: drop tokens less likely than this share of the likeliest one."""
     typical_p: float | None = Field(default=None, gt=0, le=1)
     """Extension: sample from the tokens of most expected surprise that together have this probability."""
-    repetition_penalty: float | None = Field(default=None, gt=0, le=10)
+    repetition_penalty: float | None = Field(default=None, ge=0.01, le=10)
     """Extension: above 1 makes tokens that occurred less likely."""
     presence_penalty: float | None = Field(default=None, ge=-2, le=2)
     """Taken from the logits of tokens that the text so far has."""

@@ -1,9 +1,9 @@
 """Listening: the socket is bound before a model is loaded, so that a taken port is told at once."""
 
 import contextlib
-import logging
 import math
 import socket
+import sys
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -13,12 +13,18 @@ from hanlin.base.language import Text
 from hanlin.base.progress import console
 from hanlin.generate.language_model import LanguageModel
 from hanlin.serve.config import ServeConfig
+from hanlin.serve.logs import log_to_console
 
 if TYPE_CHECKING:
     import uvicorn
 
     from hanlin.generate.embedding import SentenceEncoder
+    from hanlin.serve.versions import Source
     from hanlin.tasks.model import TaskModel
+
+
+SWITCH = 2e-4
+"""Seconds after which the event loop lets the engine's thread go on (Python's own 5 ms are longer than a token takes)."""
 
 
 def open_listener(config: ServeConfig) -> socket.socket:
@@ -32,13 +38,13 @@ def open_listener(config: ServeConfig) -> socket.socket:
         )[0]
         listener = socket.socket(family, kind, protocol)
     except OSError as error:
-        raise _cannot_listen(config, error) from error
+        raise cannot_listen(config.host, config.port, "port", error) from error
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
     except OSError as error:
         listener.close()
-        raise _cannot_listen(config, error) from error
+        raise cannot_listen(config.host, config.port, "port", error) from error
     return listener
 
 
@@ -47,9 +53,12 @@ def build_server(
     config: ServeConfig,
     tasks: Mapping[str, "TaskModel"] = MappingProxyType({}),
     encoder: "SentenceEncoder | None" = None,
+    source: "Source | None" = None,
+    worker_index: int = 0,
 ) -> "uvicorn.Server":
     """A uvicorn server around `model`, `tasks`, `encoder` or several, to be run on sockets that are already bound.
 
+    source: of new versions of the model; None: it cannot be reloaded. worker_index: which of several processes this is.
     Raises `MissingExtra` when the serving packages are not installed.
     """
     try:
@@ -61,7 +70,7 @@ def build_server(
             raise
         raise MissingExtra(Text("Serving a model", "提供模型服务"), "serve") from error
     settings = uvicorn.Config(
-        create_app(model, config, tasks, encoder),
+        create_app(model, config, tasks, encoder, source, worker_index),
         log_config=None,
         access_log=False,  # `Envelope` writes that line, with the request id
         server_header=False,
@@ -77,6 +86,8 @@ def serve(
     listener: socket.socket | None = None,
     tasks: Mapping[str, "TaskModel"] = MappingProxyType({}),
     encoder: "SentenceEncoder | None" = None,
+    source: "Source | None" = None,
+    worker_index: int = 0,
 ) -> None:
     """Serve `model`, `tasks` by their names, `encoder`, or several until Ctrl-C or SIGTERM; running requests may then still end (`shutdown_timeout`).
 
@@ -84,16 +95,19 @@ def serve(
     when the port is taken, `MissingExtra` when the serving packages are not installed.
     """
     with contextlib.closing(listener or open_listener(config)) as bound:
-        server = build_server(model, config, tasks, encoder)
+        server = build_server(model, config, tasks, encoder, source, worker_index)
         try:
             bound.listen(2048)
         except OSError as error:
-            raise _cannot_listen(config, error) from error
-        _log_to_console()
-        _announce(model, tasks, encoder, config, bound)
+            raise cannot_listen(config.host, config.port, "port", error) from error
+        sys.setswitchinterval(SWITCH)
+        log_to_console(config)
+        if worker_index == 0:
+            _announce(model, tasks, encoder, config, bound)
         with contextlib.suppress(KeyboardInterrupt):  # uvicorn raises Ctrl-C again once all has ended
             server.run(sockets=[bound])
-        _say(Text("Stopped.", "已停止。"))
+        if worker_index == 0:
+            _say(Text("Stopped.", "已停止。"))
 
 
 def _announce(
@@ -111,6 +125,12 @@ def _announce(
             Text(
                 f"{model.name} is served.\n  chat page   {address}\n  OpenAI API  {address}/v1",
                 f"{model.name} 已开始服务。\n  对话页面    {address}\n  OpenAI API  {address}/v1",
+            )
+        )
+        _say(
+            Text(
+                f"  engine      {model.engine_name}: {model.engine_reason.en}",
+                f"  引擎        {model.engine_name}：{model.engine_reason.zh}",
             )
         )
     for name, task in tasks.items():
@@ -139,27 +159,13 @@ def _say(text: Text, style: str | None = None) -> None:
     console.print(str(text), style=style, markup=False, soft_wrap=True)
 
 
-def _log_to_console() -> None:
-    """Send our log and uvicorn's to standard error, one line a record."""
-    from rich.logging import RichHandler
-
-    handler = RichHandler(console=console, show_path=False, log_time_format="[%X]")
-    for name, level in (("hanlin.serve", logging.INFO), ("uvicorn.error", logging.WARNING)):
-        logger = logging.getLogger(name)
-        logger.handlers = [handler]
-        logger.setLevel(level)
-        logger.propagate = False
-
-
-def _cannot_listen(config: ServeConfig, error: OSError) -> ConfigError:
+def cannot_listen(host: str, port: int, setting: str, error: OSError) -> ConfigError:
+    """The port of a setting is taken, or the address is not this machine's."""
     reason = error.strerror or str(error)
     return ConfigError(
+        Text(f"Cannot listen on {host} port {port}: {reason}.", f"无法监听 {host} 的端口 {port}：{reason}。"),
         Text(
-            f"Cannot listen on {config.host} port {config.port}: {reason}.",
-            f"无法监听 {config.host} 的端口 {config.port}：{reason}。",
-        ),
-        Text(
-            "Stop the program that uses the port, or choose another one (port=8001, or port=0 for any free one).",
-            "请停止占用该端口的程序，或换一个端口（port=8001，或用 port=0 任选空闲端口）。",
+            f"Stop the program that uses the port, or choose another one ({setting}=8001, or {setting}=0 for any free one).",
+            f"请停止占用该端口的程序，或换一个端口（{setting}=8001，或用 {setting}=0 任选空闲端口）。",
         ),
     )

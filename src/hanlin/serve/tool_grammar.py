@@ -8,11 +8,13 @@ import json
 import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from hanlin.serve.tools import Function
 
 OPEN, CLOSE = "<tool_call>", "</tool_call>"
+FinishReason = Literal["stop", "length", "tool_calls"]
+
 MOST_CALLS = 16
 """Calls in one answer."""
 
@@ -40,7 +42,7 @@ def tool_grammar(
             start = f"start: calls | answer\nanswer: {_json(answer or {})}\n"
     made = [f"made_{number}" for number in range(len(functions))]
     rules = [f"made: {' | '.join(made)}\n"] + [
-        f"{name}: {json.dumps(_HEAD + function.name + _ARGUMENTS)} arguments_{number} \"}}\"\n"
+        f'{name}: {json.dumps(_HEAD + function.name + _ARGUMENTS)} arguments_{number} "}}"\n'
         f"arguments_{number}: {_json(function.arguments)}\n"
         for number, (name, function) in enumerate(zip(made, functions, strict=True))
     ]
@@ -81,29 +83,32 @@ Part = Said | Called | Argued
 class CallReader:
     """Takes the text of an answer apart while it comes. Text that may be the beginning of a call is held back."""
 
-    def __init__(self) -> None:
+    def __init__(self, calls: bool) -> None:
+        """calls: whether there may be any; else everything is said as it comes."""
+        self._calls = calls
         self._held = ""
         self._state = "text"
         self._number = -1
 
-    @property
-    def has_called(self) -> bool:
-        """Whether there was a call."""
-        return self._number >= 0
+    def finish_reason(self, reason: str) -> FinishReason:
+        """Why the answer ended, if its text ended for `reason`."""
+        if reason == "length":
+            return "length"
+        return "tool_calls" if self._number >= 0 else "stop"
 
-    def read(self, text: str) -> Iterator[Part]:
-        """What is certain now that `text` came."""
+    def read(self, text: str, last: bool) -> Iterator[Part]:
+        """What is certain now that `text` came, the `last` or not. Of a call that was cut before its name, nothing is told."""
+        if not self._calls:
+            if text:
+                yield Said(text)
+            return
         self._held += text
         while (step := self._step()) is not None:
             yield from step
-
-    def end(self) -> Iterator[Part]:
-        """What was held back, at the end; of a call that was cut before its name, nothing is told."""
-        held, self._held = self._held, ""
-        if held and self._state == "text":
-            yield Said(held)
-        elif held and self._state == "arguments":
-            yield Argued(self._number, held)
+        if last and self._held and self._state == "arguments":
+            yield Argued(self._number, self._held)
+        elif last and self._held and self._state == "text" and self._number < 0:
+            yield Said(self._held)
 
     def _step(self) -> list[Part] | None:
         """Parts that could be read, and a step on in the text; None: more text is needed."""
@@ -120,9 +125,13 @@ class CallReader:
         if found:
             self._held, self._state = after, "name"
         else:
-            size = next(n for n in range(min(len(OPEN) - 1, len(before)), -1, -1) if OPEN.startswith(before[len(before) - n :]))
+            size = next(
+                n
+                for n in range(min(len(OPEN) - 1, len(before)), -1, -1)
+                if OPEN.startswith(before[len(before) - n :])
+            )
             before, self._held = before[: len(before) - size], before[len(before) - size :]
-        said: list[Part] = [Said(before)] if before and not self.has_called else []
+        said: list[Part] = [Said(before)] if before and self._number < 0 else []
         return said if found or said else None
 
     def _name(self) -> list[Part] | None:

@@ -17,7 +17,9 @@ To call one, answer with a line for it:
 {open}
 {{"name": "the function", "arguments": {{...}}}}
 {close}"""
-_PROBE = Function(name="probe_of_template", parameters={"type": "object", "properties": {"x": {"type": "integer"}}})
+_PROBE = Function(
+    name="probe_of_template", parameters={"type": "object", "properties": {"x": {"type": "integer"}}}
+)
 
 
 class ToolTurn(Message):
@@ -61,7 +63,9 @@ class ToolTemplate:
 
 def knows_tools(template: ChatTemplate) -> bool:
     """Whether a template tells of tools and writes calls as `tool_grammar` does: found by having it render one."""
-    call = MadeCall.model_validate({"id": "call_0", "function": {"name": _PROBE.name, "arguments": '{"x": 1}'}})
+    call = MadeCall.model_validate(
+        {"id": "call_0", "function": {"name": _PROBE.name, "arguments": '{"x": 1}'}}
+    )
     turns = [
         ToolTurn(role="user", content="?"),
         ToolTurn(role="assistant", content="", calls=(call,)),
@@ -80,7 +84,7 @@ def in_words(messages: Sequence[Message], functions: Sequence[Function]) -> list
     turns: list[Message] = []
     for message in messages:
         calls = message.calls if isinstance(message, ToolTurn) else ()
-        if message.role == "tool":
+        if isinstance(message, ToolTurn) and message.role == "tool":
             result = f"<tool_response>\n{message.content}\n</tool_response>"
             if turns and turns[-1].role == "user" and turns[-1].content.endswith("</tool_response>"):
                 result = f"{turns.pop().content}\n{result}"
@@ -103,5 +107,9 @@ def _written(call: MadeCall) -> str:
 
 
 def _described(function: Function) -> dict[str, Any]:
-    described = {"name": function.name, "description": function.description or "", "parameters": function.arguments}
+    described = {
+        "name": function.name,
+        "description": function.description or "",
+        "parameters": function.arguments,
+    }
     return {"type": "function", "function": described}

@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, field_validator
+from pydantic import AfterValidator, BeforeValidator, Field, field_validator
 
 from hanlin.serve.body import Body, mistake
 
@@ -38,7 +38,11 @@ class Function(Body):
         """The schema that arguments are written by: nothing that a list of properties does not name, unless it says so."""
         schema = self.parameters or NOTHING
         closed = "properties" in schema and "additionalProperties" not in schema
-        return {**schema, "additionalProperties": False} if closed and "patternProperties" not in schema else schema
+        return (
+            {**schema, "additionalProperties": False}
+            if closed and "patternProperties" not in schema
+            else schema
+        )
 
 
 class Tool(Body):
@@ -72,7 +76,26 @@ class NamedTool(Body):
     function: FunctionName
 
 
-ToolChoice = Literal["none", "auto", "required"] | NamedTool
+def _formed(value: Any) -> Any:
+    named = (
+        isinstance(value, dict)
+        and value.get("type") == "function"
+        and isinstance(value.get("function"), dict)
+    )
+    if value in ("none", "auto", "required", None) or (named and set(value) == {"type", "function"}):
+        return value
+    raise mistake(
+        "invalid_value",
+        'must be "none", "auto", "required" or {"type": "function", "function": {"name": "..."}}',
+        '必须是 "none"、"auto"、"required" 或 {"type": "function", "function": {"name": "..."}}',
+    )
+
+
+ToolChoice = Annotated[
+    Literal["none", "auto", "required"] | NamedTool,
+    Field(union_mode="left_to_right"),
+    BeforeValidator(_formed),
+]
 
 
 class MadeFunction(Body):

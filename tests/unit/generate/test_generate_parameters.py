@@ -22,7 +22,7 @@ from hanlin.generate.parameters import SamplingParameters
         ({"top_k": -1}, ["top_k", ">= 0"]),
         ({"top_k": 2.5}, ["top_k"]),
         ({"max_new_tokens": 0}, ["max_new_tokens", ">= 1"]),
-        ({"repetition_penalty": 0}, ["repetition_penalty", "> 0"]),
+        ({"repetition_penalty": 0}, ["repetition_penalty", ">= 0.01"]),
         ({"stop": ["", "a"]}, ["stop", "empty"]),
         ({"seed": -1}, ["seed", ">= 0"]),
         ({"typical_p": 0}, ["typical_p", "> 0 and <= 1"]),

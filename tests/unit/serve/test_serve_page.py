@@ -1,23 +1,83 @@
 """The page's files and the headers around them; how it behaves in a browser is in tests/web."""
 
+import json
 import re
 from importlib.resources import files
+from pathlib import Path
 
 import httpx2
 import pytest
 
 from hanlin.generate.language_model import LanguageModel
-from hanlin.serve.page import FILES
+from hanlin.serve import vendor
+from hanlin.serve.page import FILES, MEDIA
 from serving import Running, running
 
 
 def test_every_file_of_the_page_is_served_and_listed(server: Running):
-    names = {entry.name for entry in (files("hanlin.serve") / "page").iterdir()}
-    assert names == set(FILES)
+    names = {
+        entry.name for entry in (files("hanlin.serve") / "page").iterdir() if not entry.name.startswith(".")
+    }
+    assert names - {"package.json", "package-lock.json", "vendor"} == set(FILES)
     for name, kind in FILES.items():
         response = httpx2.get(f"{server.url}/page/{name}")
         assert (response.status_code, response.headers["content-type"]) == (200, kind)
     assert httpx2.get(f"{server.url}/").text == httpx2.get(f"{server.url}/page/index.html").text
+
+
+def test_libraries_stay_in_caches_and_nothing_beside_them_is_served(server: Running):
+    base = httpx2.get(f"{server.url}/page/config").json()["vendor"]
+    if base is None:
+        pytest.skip("the libraries of the page are not here: python -m hanlin.serve.vendor")
+    for name in vendor.FILES:
+        answer = httpx2.get(f"{server.url}{base}/{name}")
+        assert answer.status_code == 200
+        assert answer.headers["content-type"] == MEDIA[Path(name).suffix]
+        assert "immutable" in answer.headers["cache-control"]
+    styles = httpx2.get(f"{server.url}{base}/katex.css").text
+    fonts = re.findall(r"url\((fonts/[\w-]+\.woff2)\)", styles)
+    assert len(fonts) >= 20
+    for font in fonts:
+        answer = httpx2.get(f"{server.url}{base}/{font}")
+        assert (answer.status_code, answer.headers["content-type"]) == (200, "font/woff2")
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "package.json",
+        "package-lock.json",
+        "vendor",
+        "vendor/0/marked.js",
+        "..%2fpage.py",
+        "%2e%2e/vendor.py",
+        "vendor.py",
+    ],
+)
+def test_nothing_else_is_served(server: Running, path: str):
+    assert httpx2.get(f"{server.url}/page/{path}").status_code == 404
+
+
+def test_the_lock_names_every_version_and_digest():
+    wanted = json.loads((vendor.PAGE / "package.json").read_text())["dependencies"]
+    lock = json.loads((vendor.PAGE / "package-lock.json").read_text())["packages"]
+    assert lock[""]["dependencies"] == wanted
+    assert all(re.fullmatch(r"\d+\.\d+\.\d+", version) for version in wanted.values())
+    packages = {name: entry for name, entry in lock.items() if name}
+    assert {f"node_modules/{name}" for name in wanted} <= set(packages)
+    assert all(entry["integrity"].startswith("sha512-") for entry in packages.values())
+
+
+def test_without_npm_it_is_told_and_nothing_is_left(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    before = {path.name for path in vendor.PAGE.iterdir()}
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(vendor.VendorError, match="no npm"):
+        vendor.fetch()
+    (tmp_path / "npm").write_text("#!/bin/sh\necho broken >&2\nexit 7\n")
+    (tmp_path / "npm").chmod(0o755)
+    with pytest.raises(vendor.VendorError, match="broken"):
+        vendor.fetch()
+    assert {path.name for path in vendor.PAGE.iterdir()} == before
 
 
 @pytest.mark.parametrize("name", sorted(FILES))

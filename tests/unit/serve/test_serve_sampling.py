@@ -2,8 +2,10 @@
 
 import json
 import math
+from typing import Literal
 
 import openai
+import pydantic
 import pytest
 
 from hanlin.generate.language_model import LanguageModel
@@ -123,3 +125,36 @@ def test_log_probabilities_of_a_completion(client: openai.OpenAI, model: Languag
     assert math.fsum(choice.logprobs.token_logprobs) == pytest.approx(
         model.logprob(SONG[:10], choice.text), abs=1e-2
     )
+
+
+@pytest.mark.parametrize(
+    ("change", "param"),
+    [
+        ({"logit_bias": {"999999": 1}}, "logit_bias"),
+        ({"stop_token_ids": [999999]}, "stop_token_ids"),
+        ({"min_tokens": 9, "max_tokens": 8}, "min_tokens"),
+        ({"regex": "(a"}, "regex"),
+        ({"grammar": "start: x"}, "grammar"),
+        ({"choices": ["a"], "bad_words": ["a"]}, "bad_words"),
+        (
+            {"response_format": {"type": "json_schema", "json_schema": {"name": "x", "schema": {"not": {}}}}},
+            "response_format",
+        ),
+    ],
+)
+def test_what_the_engine_refuses_is_named(client: openai.OpenAI, change: dict, param: str):
+    pytest.importorskip("llguidance")
+    with pytest.raises(openai.BadRequestError) as caught:
+        client.chat.completions.create(model="little", messages=ASKED, extra_body=change)
+    assert (caught.value.param, caught.value.code) == (param, "invalid_value")
+
+
+class Reply(pydantic.BaseModel):
+    good: bool
+    stars: Literal[1, 2, 3]
+
+
+def test_a_pydantic_model_is_parsed(client: openai.OpenAI):
+    pytest.importorskip("llguidance")
+    answer = client.chat.completions.parse(model="little", messages=ASKED, response_format=Reply, seed=3)
+    assert isinstance(answer.choices[0].message.parsed, Reply)

@@ -118,7 +118,7 @@ def test_completion_parameters(server: Running, change: dict, param: str, code: 
             "context_length_exceeded",
         ),
         ({"max_completion_tokens": 3}, "max_tokens", "invalid_value"),
-        ({"tools": [{"type": "function"}]}, "tools", "unsupported_parameter"),
+        ({"tools": [{"type": "function"}]}, "tools[0].function", "missing_required_parameter"),
         ({"response_format": {"type": "xml"}}, "response_format", "invalid_value"),
         ({"top_logprobs": 2}, "top_logprobs", "invalid_value"),
     ],

@@ -29,7 +29,7 @@ export async function json(path, options) {
   return (await ask(path, options)).json();
 }
 
-// Yields {text, tokens, usage, finish} as chunks arrive; tokens: [{token, logprob, top: [[token, logprob]]}].
+// Yields {text, tokens, usage, finish} as chunks arrive; tokens: [{token, name, logprob, top: [[name, logprob]]}].
 // `opened` gets the response headers.
 export async function* stream(path, body, { signal, opened }) {
   const options = { stream: true, stream_options: { include_usage: true, continuous_usage_stats: true } };
@@ -54,11 +54,17 @@ export async function* stream(path, body, { signal, opened }) {
 function tokensOf(told) {
   if (!told) return [];
   if (told.content) {
-    return told.content.map((one) => ({ ...one, top: one.top_logprobs.map((each) => [each.token, each.logprob]) }));
+    const top = (one) => one.top_logprobs.map((each) => [nameOf(each), each.logprob]);
+    return told.content.map((one) => ({ ...one, name: nameOf(one), top: top(one) }));
   }
   return told.tokens.map((token, k) => ({
-    token, logprob: told.token_logprobs[k], top: Object.entries(told.top_logprobs?.[k] ?? {}),
+    token, name: token, logprob: told.token_logprobs[k], top: Object.entries(told.top_logprobs?.[k] ?? {}),
   }));
+}
+
+// Part of a character is named by its bytes.
+function nameOf({ token, bytes }) {
+  return token.includes("\ufffd") ? bytes.map((byte) => `<${byte.toString(16).toUpperCase().padStart(2, "0")}>`).join("") : token;
 }
 
 // The data of each server-sent event.

@@ -118,11 +118,12 @@ listen({ running: showRunning, kept: drawSideBar });
 startSideBar();
 startPanel(settingsChanged, () => fillModels().then(drawSideBar));
 $("settings").addEventListener("emptied", drawSideBar);
-startComposer();
 showWords();
-await fillModels();
+// Before anything can be asked: what is opened here would end an answer that is being written.
 const saved = savedJson(localStorage, "hanlin-open", null);
 if (saved?.id) await reopen(saved).catch(() => localStorage.removeItem("hanlin-open"));
+startComposer();
+fillModels();
 redraw();
 drawSideBar();
 if (!isFormatted && !sessionStorage.getItem("hanlin-plain")) {

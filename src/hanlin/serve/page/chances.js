@@ -23,10 +23,24 @@ export class Pieces {
     const [first] = this.waiting;
     const whole = !first.token.includes("\ufffd");
     if (whole && this.text.startsWith(first.token)) return this.give(1, first.token.length);
+    const [count, length] = this.spelled();
+    if (count) return this.give(count, length);
     const next = this.waiting.findIndex((one, k) => k > 0 && !one.token.includes("\ufffd"));
     const end = next < 0 ? -1 : this.text.indexOf(this.waiting[next].token);
     if (end > 0) return this.give(next, end);
     return this.give(this.waiting.length, this.text.length);
+  }
+
+  // How many tokens, by their bytes where these are told, spell whole characters, and how long their text is.
+  spelled() {
+    const bytes = [];
+    for (const [k, one] of this.waiting.entries()) {
+      if (!one.bytes) break;
+      bytes.push(...one.bytes);
+      const text = new TextDecoder().decode(new Uint8Array(bytes));
+      if (!text.includes("\ufffd")) return this.text.startsWith(text) ? [k + 1, text.length] : [0, 0];
+    }
+    return [0, 0];
   }
 
   give(tokens, length) {
@@ -74,8 +88,8 @@ function shade({ tokens }) {
 function showTip(span, { tokens }) {
   const tip = $("tip");
   tip.replaceChildren(...tokens.flatMap((one) => {
-    const rows = one.top.some(([token]) => token === one.token) ? one.top : [[one.token, one.logprob], ...one.top];
-    return rows.map(([token, logprob]) => row(token, Math.exp(logprob), token === one.token));
+    const rows = one.top.some(([name]) => name === one.name) ? one.top : [[one.name, one.logprob], ...one.top];
+    return rows.map(([name, logprob]) => row(name, Math.exp(logprob), name === one.name));
   }));
   tip.hidden = false;
   const box = span.getBoundingClientRect();
@@ -84,10 +98,10 @@ function showTip(span, { tokens }) {
   tip.style.top = `${below ? box.bottom + 6 : box.top - tip.offsetHeight - 6}px`;
 }
 
-function row(token, chance, chosen) {
+function row(name, chance, chosen) {
   const bar = make("meter");
   bar.value = chance;
-  const visible = token.replaceAll("\n", "⏎").replaceAll("\t", "⇥").replaceAll(" ", "␣") || "∅";
+  const visible = name.replaceAll("\n", "⏎").replaceAll("\t", "⇥").replaceAll(" ", "␣") || "∅";
   const text = chance >= 0.0005 ? `${(chance * 100).toFixed(1)}%` : "<0.1%";
   return make("div", chosen ? "chance chosen" : "chance", make("code", "", visible), bar, make("span", "", text));
 }

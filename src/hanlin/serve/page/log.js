@@ -106,7 +106,8 @@ function about(view, text) {
   line.append(...branches(view), copyButton(settings.mode === "chat" ? block.content : text.textContent),
     iconButton("again", words.again, () => actions.again(block)), ...thoughts.buttons);
   if (turn.pieces?.length) line.append(chancesButton(turn, text));
-  if (last) line.append(button(make("span", "", words.goOn), () => actions.answer(turn), "word"));
+  const isCut = settings.mode !== "chat" || ["length", "stopped"].includes(turn.done?.finish);
+  if (last && isCut) line.append(button(make("span", "", words.goOn), () => actions.answer(turn), "word"));
   if (turn.done) line.append(...facts(turn.done).map((fact) => make("span", "fact", fact)));
   if (turn.model && turn.model !== settings.model) line.append(make("span", "fact", turn.model));
   return [line, thoughts.form];

@@ -101,7 +101,7 @@ async function setFormula(code) {
     const place = make("span", "formula");
     setter.render(code.textContent, place, {
       displayMode: code.classList.contains("display"),
-      throwOnError: true, trust: false, strict: "ignore", maxSize: 20, maxExpand: 200,
+      throwOnError: true, trust: false, strict: "ignore", maxSize: 20, maxExpand: 200, errorColor: "currentcolor",
     });
     code.replaceWith(place);
   } catch {
