@@ -47,12 +47,14 @@ class Driver:
     def __init__(self, engine: TextEngine) -> None:
         self.engine = engine
         self._stepping = threading.Lock()
+        self._sorting = threading.Lock()
         self._mailboxes: dict[int, deque[Piece]] = {}
 
     def stream(self, request: Request) -> Iterator[Piece]:
         """The pieces of one generation as they come. Raises as `TextEngine.submit`, when the first is asked for."""
-        generation = self._submit(request)
-        mailbox = self._mailboxes[generation.id] = deque[Piece]()
+        with self._sorting:  # another thread's step may advance it at once: its pieces wait for their mailbox
+            generation = self._submit(request)
+            mailbox = self._mailboxes[generation.id] = deque[Piece]()
         ended = False
         try:
             while not ended:
@@ -109,7 +111,9 @@ class Driver:
                 self._step()
 
     def _step(self) -> None:
-        for piece in self.engine.step():
-            mailbox = self._mailboxes.get(piece.generation.id)
-            if mailbox is not None:
-                mailbox.append(piece)
+        pieces = self.engine.step()
+        with self._sorting:
+            for piece in pieces:
+                mailbox = self._mailboxes.get(piece.generation.id)
+                if mailbox is not None:
+                    mailbox.append(piece)
