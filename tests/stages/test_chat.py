@@ -125,11 +125,13 @@ def test_a_conversation_is_saved_as_training_reads_it_and_gone_on_with(
 def test_parameters_are_set_and_mistakes_told(
     model: LanguageModel, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    session = talk(model, "/set top-k=3", "/set stop=[\"!\", \"?\"]", "/set temperature=-1", "/set topk=1", "/set x",
+    session = talk(model, "/set regex=a+", "/set regex=", "/set logit_bias={5", "/set top-k=3",
+                   "/set stop=[\"!\", \"?\"]", "/set temperature=-1", "/set topk=1", "/set x",
                    "/tokns", "/undo", "/save", "/adapter law", "/params")  # fmt: skip
     assert (session.parameters.top_k, session.parameters.stop) == (3, ("!", "?"))
+    assert session.parameters.regex is None  # without a value: the model's own
     err = capsys.readouterr().err
-    for said in ("temperature", "did you mean top_k", "x: not a name", "Did you mean /tokens", "Nothing has been said",
+    for said in ("temperature", "logit_bias = ", "did you mean top_k", "x: not a name", "Did you mean /tokens", "Nothing has been said",
                  "Type /save FILE", "no adapter law; there are: none", "* top_k = 3"):  # fmt: skip
         assert said in err, said
 

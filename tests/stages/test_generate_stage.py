@@ -13,6 +13,7 @@ import pytest
 from hanlin.base.errors import ConfigError, DataError, HanlinError, RequestError
 from hanlin.base.interrupt import Interrupted
 from hanlin.base.records import Message
+from hanlin.cli.arguments import other_parameters
 from hanlin.cli.main import app
 from hanlin.generate.language_model import LanguageModel, load
 from hanlin.generate.prompt_template import load_template
@@ -126,6 +127,27 @@ def test_text_is_what_standard_output_shows(model: LanguageModel, folder: Path, 
         out = io.StringIO()
         stream_texts(model, GREEDY, prompts, out, json_lines=False, eager=eager)
         assert out.getvalue() == expected
+
+
+def test_what_is_wrong_is_told_before_a_prompt_is_shown(model: LanguageModel) -> None:
+    out = io.StringIO()
+    with pytest.raises(RequestError, match="regex"):
+        stream_texts(model, Asked({"regex": "("}), [Prompt("Row")], out, json_lines=False, eager=True)
+    assert out.getvalue() == ""
+
+
+def test_an_output_that_is_a_folder_is_refused_before_any_work(tmp_path: Path) -> None:
+    (tmp_path / "out.jsonl").mkdir()
+    with pytest.raises(RequestError, match="folder"):
+        stage.check_output(tmp_path / "out.jsonl")
+
+
+def test_a_text_may_begin_like_json(model: LanguageModel) -> None:
+    assert other_parameters({"bad-words": ("[foo",), "logit-bias": ('{"5": 1}',)}) == {
+        "bad_words": "[foo", "logit_bias": {"5": 1}
+    }  # fmt: skip
+    with pytest.raises(RequestError, match="logit_bias"):
+        model.defaults.changed(other_parameters({"logit-bias": ("{5",)}))
 
 
 def test_a_stopped_run_goes_on_and_ends_with_the_same_file(

@@ -1,6 +1,7 @@
 """Settings: frozen Pydantic models read from YAML with dotted overrides; every mistake names its line."""
 
 import difflib
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType, UnionType
@@ -297,3 +298,11 @@ def _models_in(annotation: Any) -> list[type[BaseModel]]:
     if get_origin(annotation) in (Union, UnionType) or get_args(annotation):
         return [model for inner in get_args(annotation) for model in _models_in(inner)]
     return []
+
+
+def json_or_text(text: str) -> Any:
+    """A value that a person typed: as JSON where it is an object or a list, else as it stands."""
+    try:
+        return json.loads(text) if text[:1] in ("{", "[") else text
+    except ValueError:
+        return text  # a text may begin so too; where none is wanted, the check of the setting says so

@@ -46,7 +46,7 @@ def choose_compute(device: DeviceName = "auto", precision: PrecisionName = "auto
     """
     available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     name = device if device != "auto" else "cuda" if available["cuda"] else "cpu"
-    if not available[name]:
+    if not available.get(name):
         raise ConfigError(
             Text(f"device '{name}' is not available on this machine.", f"这台机器上没有设备“{name}”。"),
             Text(

@@ -59,13 +59,14 @@ class DiskError(HanlinError):
 
 
 class MissingExtra(HanlinError):
-    """A part of Hanlin is not installed."""
+    """A part of Hanlin is not installed: an extra of it, or a package that no extra brings."""
 
-    def __init__(self, purpose: Text, extra: str) -> None:
+    def __init__(self, purpose: Text, extra: str = "", package: str = "") -> None:
+        wanted = package or f"'hanlin[{extra}]'"
         super().__init__(
             Text(
                 f"{purpose.en} needs packages that are not installed.", f"{purpose.zh}所需的软件包没有安装。"
             ),
-            Text(f"Install them: pip install 'hanlin[{extra}]'", f"请安装：pip install 'hanlin[{extra}]'"),
+            Text(f"Install them: pip install {wanted}", f"请安装：pip install {wanted}"),
         )
         self.extra = extra

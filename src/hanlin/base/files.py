@@ -24,7 +24,8 @@ def disk_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno not in _FULL | _FORBIDDEN | _IN_THE_WAY or _elsewhere(error, path):
+        known = error.errno in _FULL | _FORBIDDEN | _IN_THE_WAY or _no_place(error, path)
+        if not known or _elsewhere(error, path):
             raise
         raise DiskError(
             Text(f"Cannot write {path}: {error.strerror}.", f"无法写入 {path}：{error.strerror}。"),
@@ -34,6 +35,13 @@ def disk_errors(path: Path) -> Iterator[None]:
                 "请清理磁盘空间或改用别的目录，然后重新运行同一命令；此前已完成的内容都还在。",
             ),
         ) from error
+
+
+def _no_place(error: OSError, path: Path) -> bool:
+    """Whether `path` or a folder above it cannot be made, as under /proc."""
+    if error.errno != errno.ENOENT or not isinstance(error.filename, str):
+        return False
+    return Path(error.filename).absolute() in (path.absolute(), *path.absolute().parents)
 
 
 def _elsewhere(error: OSError, path: Path) -> bool:

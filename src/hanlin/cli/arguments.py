@@ -48,12 +48,10 @@ def without_defaults(**values: Any) -> dict[str, Any]:
 
 def other_parameters(others: dict[str, tuple[str, ...]]) -> dict[str, Any]:
     """Parameters that a verb does not list itself; one value as it is, or as JSON where it is an object or a list."""
-
-    def value(text: str) -> Any:
-        return json.loads(text) if text[:1] in ("{", "[") else text
+    from hanlin.base.config import json_or_text
 
     return {
-        name.replace("-", "_"): value(texts[0]) if len(texts) == 1 else texts
+        name.replace("-", "_"): json_or_text(texts[0]) if len(texts) == 1 else texts
         for name, texts in others.items()
     }
 

@@ -19,7 +19,9 @@ def add(
     *,
     scope: Annotated[
         tuple[Literal["generate", "feedback", "metrics", "admin"], ...],
-        Parameter(negative=(), help="What it may do; may be given several times. Default: generate, feedback."),
+        Parameter(
+            negative=(), help="What it may do; may be given several times. Default: generate, feedback."
+        ),
     ] = (),
     requests_per_minute: Annotated[int | None, Parameter(help="Default: no limit.")] = None,
     tokens_per_minute: Annotated[

@@ -128,7 +128,7 @@ class Engine:
                 self._cancelled.add(generation.id)
 
     def forget(self) -> None:
-        """Forget kept prefixes: for whoever changes weights between steps."""
+        """Forget kept prefixes: for whoever changes weights, or uses the runner, between steps."""
         self._slots.forget()
 
     def another(self, max_rows: int) -> "Engine":
@@ -161,8 +161,9 @@ class Engine:
             return []
         with self._lock:
             cancelled, self._cancelled = self._cancelled, set()
-            running = [row.generation for row in self._schedule.rows]
-            cancelled |= {one.id for one in (*running, *self._waiting) if not self._has(one.adapter)}
+            running = {row.generation: row.slot.adapter for row in self._schedule.rows}
+            cancelled |= {one.id for one in self._waiting if one.adapter and not self._config(one.adapter)}
+            cancelled |= {one.id for one, was in running.items() if was is not self._config(one.adapter)}
             waiting = [one for one in self._waiting if one.id in cancelled]
             self._waiting = deque(one for one in self._waiting if one.id not in cancelled)
         pieces = [one.cancel() for one in (*running, *waiting) if one.id in cancelled]
@@ -235,8 +236,9 @@ class Engine:
         self.adapters.check(adapter)
         return self.adapters.positions(adapter)
 
-    def _has(self, adapter: str | None) -> bool:
-        return adapter is None or (self.adapters is not None and adapter in self.adapters.configs)
+    def _config(self, adapter: str | None) -> object:
+        """What an adapter is now: one that was replaced under its name is another."""
+        return None if adapter is None or self.adapters is None else self.adapters.configs.get(adapter)
 
     def _abandon(self) -> None:
         with self._lock:

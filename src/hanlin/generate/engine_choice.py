@@ -1,7 +1,7 @@
 """Which engine runs a model: the one that is asked for, if it can, or the best that can."""
 
 from importlib.util import find_spec
-from typing import Literal
+from typing import Literal, get_args
 
 from hanlin.base.device import Compute
 from hanlin.base.errors import ConfigError, HanlinError, MissingExtra
@@ -19,8 +19,11 @@ def choose_engine(
 ) -> tuple[EngineName, Text]:
     """The engine and why it is this one, as the end of a sentence. adapters: whether there are any.
 
-    Raises `ConfigError` where the one that is asked for cannot run this, `MissingExtra` where it is not installed.
+    Raises `ConfigError` for names that there are not and where the one asked for cannot run this, `MissingExtra` where it is not installed.
     """
+    for setting, given, names in (("engine", asked, EngineName), ("weights", weights, WeightsName)):
+        if given not in get_args(names):
+            raise _unknown(setting, given, get_args(names))
     if asked == "auto":
         obstacle = kernel_obstacle(config, compute, adapters)
         if obstacle is None:
@@ -60,7 +63,7 @@ def _obstacle(
                 return Text("this llama.cpp was built for the CPU only", "这个 llama.cpp 只支持 CPU")
         case "vllm":
             if find_spec("vllm") is None:
-                raise MissingExtra(Text("The engine vLLM", "vLLM 引擎"), "vllm")
+                raise MissingExtra(Text("The engine vLLM", "vLLM 引擎"), package="vllm")
             if adapters:
                 return Text("vLLM takes no adapters from here", "此处的 vLLM 不支持适配器")
             if weights in ("int8", "int4"):
@@ -69,6 +72,13 @@ def _obstacle(
                     f"vLLM 按存储格式使用权重，而不是 {weights}",
                 )
     return None
+
+
+def _unknown(setting: str, given: str, names: tuple[str, ...]) -> HanlinError:
+    return ConfigError(
+        Text(f"There is no {setting} {given!r}.", f"没有 {setting} {given!r}。"),
+        Text(f"Choose one of {', '.join(names)}.", f"请选用 {'、'.join(names)} 之一。"),
+    )
 
 
 def _cannot(asked: EngineName, obstacle: Text) -> HanlinError:

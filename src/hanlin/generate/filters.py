@@ -11,6 +11,8 @@ from torch.nn.functional import pad
 
 CANDIDATES = (128, 1024)
 """So many are looked at first; only where they do not settle a filter, more."""
+_COLDEST = 1e-20
+"""Lower temperatures are as this one, which leaves only equals of the greatest: logits over less are not finite."""
 _BLOCK = 64
 """Greatest logits are looked for in blocks of so many: only those with a great one are searched."""
 
@@ -48,7 +50,7 @@ def apply_temperature(logits_BK: Tensor, temperature_B1: Tensor) -> Tensor:
 
     Source: Ackley, Hinton and Sejnowski 1985, eq. 5 (Boltzmann distribution).
     """
-    return logits_BK / temperature_B1
+    return logits_BK / temperature_B1.clamp(min=_COLDEST)
 
 
 def keep_top_k(logits_BK: Tensor, k_B1: Tensor) -> Tensor:

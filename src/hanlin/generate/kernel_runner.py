@@ -24,6 +24,9 @@ from hanlin.model.decoder import Decoder
 _POSITIONS = 1024
 """Rotations are computed for so many positions at first, and for twice as many whenever they do not suffice."""
 
+_GIVEN_BACK = 256
+"""A slot's memory goes back to the system when it is that of so many tokens more than it holds, or the slot is empty."""
+
 
 class KernelRunner:
     """A decoder in the kernel, with a cache in float16 where weights are quantised and in float32 otherwise."""
@@ -48,7 +51,7 @@ class KernelRunner:
         self.slots, self.window = slots, min(window or self.config.window, self.config.window)
         threads = torch.get_num_threads() if threads is None else threads
         self._network = build_network(StoredWeights(source, weights), slots, self.window, threads)
-        self._lengths = [0] * slots
+        self._lengths, self._taken = [0] * slots, [0] * slots
         self._covered = 0
 
     @staticmethod
@@ -90,13 +93,14 @@ class KernelRunner:
         logits_NV = self._network.forward(ids_N, slots_N, positions_N, np.concatenate(asked))
         for chunk, end in zip(chunks, ends, strict=True):
             self._lengths[chunk.slot] = end
+            self._taken[chunk.slot] = max(end, self._taken[chunk.slot])
         return torch.from_numpy(logits_NV)
 
     def another(self, slots: int) -> "KernelRunner":
         """As `Runner`."""
         runner = copy(self)
         runner.slots, runner._network = slots, self._network.another(slots)
-        runner._lengths, runner._covered = [0] * slots, 0
+        runner._lengths, runner._taken, runner._covered = [0] * slots, [0] * slots, 0
         return runner
 
     def length(self, slot: int) -> int:
@@ -104,10 +108,11 @@ class KernelRunner:
         return self._lengths[slot]
 
     def truncate(self, slot: int, length: int) -> None:
-        """As `Runner`; an empty slot's memory is given back."""
+        """As `Runner`; memory that many tokens took is given back."""
         assert length <= self._lengths[slot]
-        if length == 0 < self._lengths[slot]:
-            self._network.release(slot)
+        if length == 0 < self._taken[slot] or self._taken[slot] - length >= _GIVEN_BACK:
+            self._network.release(slot, length)
+            self._taken[slot] = length
         self._lengths[slot] = length
 
     def copy(self, source: int, target: int, length: int) -> None:
@@ -116,6 +121,7 @@ class KernelRunner:
         if source != target:
             self._network.copy(source, target, length)
         self._lengths[target] = length
+        self._taken[target] = max(length, self._taken[target])
 
     def close(self) -> None:
         """Give all memory back, and end the threads; also done when nobody refers to the runner any more."""

@@ -253,7 +253,6 @@ class LanguageModel:
             raise _nothing_to_score()
         with self._runner() as runner:
             (scores,) = runner_scores(runner, [ids], [first])
-            runner.truncate(0, 0)
         return float(scores.log_p.sum())
 
     @cached_property
@@ -274,12 +273,15 @@ class LanguageModel:
 
     @contextmanager
     def _runner(self) -> Iterator[Runner]:
-        """What computes, with nothing in its slots and for the caller alone; to be left as empty."""
+        """What computes, with nothing in its slots and for the caller alone; what is left there is forgotten."""
         if not isinstance(self.engine, Engine):
             raise _only_texts(self.engine_name)
         with self.driver.alone():
             self.engine.forget()
-            yield self.engine.runner
+            try:
+                yield self.engine.runner
+            finally:
+                self.engine.forget()
 
     def _room(self, adapter: str | None) -> int:
         """What an adapter leaves of the window."""

@@ -8,6 +8,7 @@ from tempfile import TemporaryDirectory
 import torch
 
 from hanlin.base.device import Compute, DeviceName, choose_compute
+from hanlin.base.errors import ConfigError
 from hanlin.base.language import Text
 from hanlin.base.progress import console
 from hanlin.checkpoint.adapters.read import load_adapter
@@ -64,12 +65,15 @@ def open_engine(
 
     engine: "auto" takes the kernel where it can run the model, and PyTorch otherwise. weights: "auto" leaves them as
     they are stored; "float32" undoes quantisation; "int8" and "int4" are GGUF's Q8_0 and Q4_0. adapters: folders by
-    name. max_rows: requests that run at once. window: tokens of one request. threads: of the CPU. compiled: as for `TorchRunner`; other engines have
-    compiled code as it is.
+    name. max_rows: requests that run at once. window: tokens of one request. threads: of the CPU. compiled: as for
+    `TorchRunner`; other engines have compiled code as it is.
 
     Raises `CheckpointError` for a model that cannot be opened, `MissingExtra` for an engine that is not installed,
-    `ConfigError` for one that cannot run this model here.
+    `ConfigError` for one that cannot run this model here, and for numbers below 1.
     """
+    for name, number in {"max_rows": max_rows, "window": window, "threads": threads}.items():
+        if number is not None and number < 1:
+            raise _too_few(name, number)
     described = describe_model(folder)
     check_continues(folder, described.config)
     compute = choose_compute(device)
@@ -127,6 +131,13 @@ def _adapters(described: Described, model: Decoder, folders: Mapping[str, Path])
         load_adapter(folder, adapters, name, described.family)
     model.eval()
     return adapters
+
+
+def _too_few(name: str, number: int) -> ConfigError:
+    return ConfigError(
+        Text(f"{name} = {number}: it must be >= 1.", f"{name} = {number} 无效：须 >= 1。"),
+        Text("Give 1 or more, or leave it out.", "请给出 1 或更大的数，或不设置它。"),
+    )
 
 
 def _llamacpp_model(described: Described, compute: Compute, weights: WeightsName) -> LlamaCppModel:

@@ -102,10 +102,11 @@ class Slots:
         return True
 
     def forget(self, but: Sequence[object] = ()) -> None:
-        """Forget what idle slots hold, except through these adapters."""
+        """Forget what idle slots hold, whoever wrote it, except through these adapters."""
         for slot in self._slots:
             if not slot.busy and not any(slot.adapter is one for one in but):
-                self._cut(slot, 0)
+                self._runner.truncate(slot.index, 0)
+                slot.ids, slot.held = [], 0
 
     def clear(self) -> None:
         """Forget everything, running texts too."""

@@ -49,7 +49,7 @@ class VllmEngine:
         try:
             from vllm import EngineArgs, LLMEngine
         except ImportError as error:
-            raise MissingExtra(Text("The engine vLLM", "vLLM 引擎"), "vllm") from error
+            raise MissingExtra(Text("The engine vLLM", "vLLM 引擎"), package="vllm") from error
         settings: dict[str, Any] = {
             "max_model_len": window,
             "max_num_seqs": max_rows,

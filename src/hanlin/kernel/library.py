@@ -56,7 +56,7 @@ _FUNCTIONS = {
     "network_turns": (None, _pointer, _int, _pointer, _pointer, _int),
     "network_forward": (_int, _pointer, _int, *[_pointer] * 3, _int, _pointer, _pointer),
     "network_copy": (None, _pointer, _int, _int, _int),
-    "network_release": (None, _pointer, _int),
+    "network_release": (None, _pointer, _int, _int),
     "network_token_bytes": (_size, _pointer),
     "network_threads": (_int, _pointer),
 }

@@ -94,9 +94,9 @@ class Network:
         """Let slot `target` hold what `source` holds of its first `length` tokens."""
         self._library.network_copy(self._network, source, target, length)
 
-    def release(self, slot: int) -> None:
-        """Give the memory of an empty slot back to the system."""
-        self._library.network_release(self._network, slot)
+    def release(self, slot: int, length: int) -> None:
+        """Give the memory of all but a slot's first `length` tokens back to the system."""
+        self._library.network_release(self._network, slot, length)
 
     @property
     def token_bytes(self) -> int:

@@ -1,11 +1,11 @@
 """The /commands of a conversation."""
 
 import difflib
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from hanlin.base.config import json_or_text
 from hanlin.base.errors import RequestError
 from hanlin.base.language import Text
 from hanlin.base.progress import console
@@ -127,7 +127,7 @@ def _set(session: Session, argument: str) -> Next:
             Text("Type /set name=value; /params shows all.", "请输入 /set 名称=值；/params 列出全部。"),
         )
     value = value.strip()
-    session.set(name.strip().replace("-", "_"), json.loads(value) if value[:1] in ("{", "[") else value)
+    session.set(name.strip().replace("-", "_"), json_or_text(value))
     return Next()
 
 

@@ -56,9 +56,13 @@ class Session:
         return self.model.defaults.changed({"log_probabilities": _ALTERNATIVES} | self._parameters)
 
     def set(self, name: str, value: Any) -> None:
-        """Change a parameter. Raises `RequestError` where it is wrong, and then changes nothing."""
+        """Change a parameter; "" makes it the model's own again. Raises `RequestError` where it is wrong, and then changes
+        nothing."""
         changed = self._parameters | {name: value}
-        self.model.defaults.changed(changed)
+        if value == "":
+            value = self.model.defaults.model_dump().get(name)
+            del changed[name]
+        self.model.defaults.changed(changed | {name: value})
         self._parameters = changed
 
     def switch(self, adapter: str | None) -> None:

@@ -56,7 +56,7 @@ def examine_machine(folder: Path) -> list[Finding]:
     """Look at the machine, torch, the extras and the disk under `folder`."""
     return [
         Finding("hanlin", __version__),
-        Finding("machine", machine_line()),
+        Finding(str(Text("machine", "机器")), machine_line()),
         *_torch(),
         *_engines(),
         *_extras(),
@@ -79,7 +79,10 @@ def machine_line() -> str:
 def _torch() -> list[Finding]:
     compute = choose_compute()
     speed = f"{measure_peak_flops(compute) / 1e9:,.0f} GFLOP/s (matrix product, {str(compute.precision).removeprefix('torch.')})"
-    return [Finding("device", compute.describe()), Finding("speed", speed)]
+    return [
+        Finding(str(Text("device", "设备")), compute.describe()),
+        Finding(str(Text("speed", "速度")), speed),
+    ]
 
 
 def _engines() -> list[Finding]:
@@ -129,4 +132,6 @@ def _disk(folder: Path) -> Finding:
     place = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     free = shutil.disk_usage(place).free
     remedy = str(Text("free some space", "请清理磁盘空间")) if free < 2**30 else ""
-    return Finding("disk", f"{free / 2**30:,.0f} GiB free in {place}", remedy)
+    gib = f"{free / 2**30:,.0f} GiB"
+    said = Text(f"{gib} free in {place}", f"{place} 中有 {gib} 可用")
+    return Finding(str(Text("disk", "磁盘")), str(said), remedy)

@@ -11,7 +11,7 @@ import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import IO, Any
 
@@ -54,11 +54,16 @@ class Asked:
 
 
 def check_output(output: Path | None) -> None:
-    """Raise `RequestError` unless the ending of `output` says what to write; before any work is done."""
+    """Raise `RequestError` unless `output` can be a file and its ending says what to write; before any work is done."""
     if output is not None and output.suffix.lower() not in ENDINGS:
         raise RequestError(
             Text(f"{output}: the ending does not say what to write.", f"{output}：扩展名未指明输出格式。"),
             Text(f"Choose one of {', '.join(ENDINGS)}.", f"请选用 {'、'.join(ENDINGS)} 之一。"),
+        )
+    if output is not None and output.is_dir():
+        raise RequestError(
+            Text(f"{output} is a folder.", f"{output} 是一个目录。"),
+            Text("Name a file that is to be written.", "请指定要写出的文件。"),
         )
 
 
@@ -69,8 +74,9 @@ def stream_texts(
     if eager and not json_lines and asked.n == 1 and asked.search is None:
         for prompt in prompts:
             pieces = model.driver.stream(_request(model, asked, prompt))
+            first = list(islice(pieces, 1))  # what is wrong is told before anything stands there
             out.write(prompt.said if isinstance(prompt.said, str) else "")
-            for piece in pieces:
+            for piece in chain(first, pieces):
                 out.write(piece.text)
                 out.flush()
             out.write("\n")

@@ -71,6 +71,12 @@ def test_a_disk_that_is_found_full_at_the_last_moment_keeps_the_old_file(tmp_pat
     assert names(tmp_path) == ["a.txt"]
 
 
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="no folder in which none can be made")
+def test_a_folder_that_cannot_be_made_is_a_mistake_of_the_user():
+    with pytest.raises(DiskError, match=r"/proc/hanlin/a\.txt"):
+        write_text(Path("/proc/hanlin/a.txt"), "x")
+
+
 def test_a_file_where_a_folder_should_be_is_a_mistake_of_the_user(tmp_path):
     (tmp_path / "notes").write_text("mine")
     with pytest.raises(DiskError, match="notes"):

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -15,8 +16,10 @@ from hanlin.base.errors import CheckpointError, RequestError
 from hanlin.base.records import Message
 from hanlin.checkpoint.adapters.write import save_adapter
 from hanlin.checkpoint.recognize import read_config
+from hanlin.generate import runner_scoring
 from hanlin.generate.driving import Request
-from hanlin.generate.generation import Piece
+from hanlin.generate.engine import Engine
+from hanlin.generate.generation import Generation, Piece
 from hanlin.generate.language_model import LanguageModel, load
 from hanlin.generate.scoring import token_log_probabilities
 from hanlin.model.adapters.adapters import Adapters
@@ -206,6 +209,48 @@ def test_a_text_that_ended_in_the_step_of_another_thread_is_whole(
         (last,) = mine
         assert (text + last.text, last.finish_reason) == (expected.text, "length")
         assert other.result().finish_reason == "length"
+
+
+def test_a_text_that_another_thread_advances_before_it_is_known_is_whole(
+    language_model: LanguageModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = language_model.generate("The", seed=1, max_new_tokens=3).text
+    submit = language_model.engine.submit
+    with ThreadPoolExecutor(1) as pool:
+
+        def slow_submit(*asked: Any) -> Generation:
+            generation = submit(*asked)
+            if threading.current_thread() is threading.main_thread():
+                pool.submit(language_model.generate, "The", seed=2, max_new_tokens=1)
+                while not generation.new_tokens:  # until the other thread's step has advanced it
+                    time.sleep(0.001)
+                time.sleep(0.1)  # and could have lost what came
+            return generation
+
+        monkeypatch.setattr(language_model.engine, "submit", slow_submit)
+        pieces = language_model.stream("The", seed=1, max_new_tokens=3)
+        assert "".join(piece.text for piece in pieces) == expected
+
+
+def test_scoring_that_is_interrupted_leaves_nothing_behind(
+    language_model: LanguageModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(runner_scoring, "scores_of_logits", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            language_model.logprob("read the histories")
+    after = language_model.generate(PROMPT, temperature=0)
+    assert isinstance(language_model.engine, Engine)
+    fresh = language_model.engine.another(1)
+    generation = fresh.submit(
+        language_model.tokenizer.encode_prompt(PROMPT), language_model.defaults.changed({"temperature": 0})
+    )
+    while fresh.busy:
+        fresh.step()
+    assert after.text == generation.text
 
 
 def test_several_texts_are_those_of_each_alone(language_model: LanguageModel) -> None:

@@ -241,6 +241,13 @@ def test_log_probabilities_are_the_models_own() -> None:
     assert (third.log_probability, third.top) == (None, ())
 
 
+@pytest.mark.parametrize("others", [{}, {"top_p": 0.9}, {"top_k": 2}, {"typical_p": 0.5}])
+@pytest.mark.parametrize("temperature", [1e-38, 1e-300])
+def test_almost_no_temperature_takes_the_likeliest(temperature: float, others: dict[str, float]) -> None:
+    row = Row(SamplingParameters.model_validate({"temperature": temperature, **others}), [0.99])
+    assert choose(torch.tensor([[3.0, 25.0, -8.0, 24.9]]), [row])[0].id == 1
+
+
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 @pytest.mark.parametrize("parameters", [SamplingParameters(temperature=0), SamplingParameters(top_k=2)])
 def test_logits_that_are_not_finite_are_damage(value: float, parameters: SamplingParameters) -> None:

@@ -3,6 +3,7 @@
 import importlib.util
 import random
 
+import psutil
 import pytest
 import torch
 
@@ -112,6 +113,20 @@ def test_what_is_cut_off_is_forgotten_and_a_copy_goes_its_own_way():
     assert torch.equal(ours[-1], theirs[59])
     runner.truncate(2, 0)
     assert torch.equal(runner.forward([Chunk(2, ids[:60])])[0], theirs[59])
+
+
+def test_the_memory_of_what_is_cut_off_goes_back_to_the_system():
+    runner = KernelRunner(decoder(window=4096, kv_heads=4, head_size=128), slots=1, threads=1)
+    runner.forward([Chunk(0, tokens(300), "none")])
+    before = psutil.Process().memory_info().rss
+    runner.forward([Chunk(0, tokens(3500), "none")])
+    taken = psutil.Process().memory_info().rss - before
+    runner.truncate(0, 200)
+    left = psutil.Process().memory_info().rss - before
+    assert left < taken - 0.8 * 3500 * runner.bytes_per_token
+    ours = runner.forward([Chunk(0, tokens(300)[200:])]).clone()
+    runner.truncate(0, 0)
+    assert torch.equal(runner.forward([Chunk(0, tokens(300))]), ours)
 
 
 def test_only_what_is_asked_comes_back_and_it_may_be_written_to():

@@ -183,8 +183,21 @@ def test_the_cache_of_llama_cpp_grows_with_what_is_held(folder):
     torch.testing.assert_close(runner.forward([Chunk(0, ids[99:100])]), first, atol=1e-2, rtol=0)
 
 
-@pytest.mark.parametrize(("engine", "package"), [("llamacpp", "llama_cpp"), ("vllm", "vllm")])
-def test_an_engine_that_is_not_installed_is_named_with_its_extra(file, folder, engine, package, monkeypatch):
+@pytest.mark.parametrize(
+    "wrong", [{"engine": "fast"}, {"weights": "int3"}, {"device": "tpu"}], ids=lambda one: next(iter(one))
+)
+def test_names_that_there_are_not_are_refused(folder, wrong):
+    with pytest.raises(ConfigError, match=next(iter(wrong.values()))):
+        open_engine(folder, **wrong)
+
+
+@pytest.mark.parametrize(
+    ("engine", "package", "install"),
+    [("llamacpp", "llama_cpp", r"'hanlin\[llamacpp\]'"), ("vllm", "vllm", "vllm")],
+)
+def test_an_engine_that_is_not_installed_is_named_with_what_installs_it(
+    file, folder, engine, package, install, monkeypatch
+):
     real = builtins.__import__
 
     def without(name, *rest):
@@ -195,8 +208,14 @@ def test_an_engine_that_is_not_installed_is_named_with_its_extra(file, folder, e
     monkeypatch.setattr(builtins, "__import__", without)
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     monkeypatch.delitem(sys.modules, package, raising=False)
-    with pytest.raises(MissingExtra, match=rf"hanlin\[{engine}\]"):
+    with pytest.raises(MissingExtra, match=f"pip install {install}$"):
         open_engine(folder, engine=engine)
+
+
+@pytest.mark.parametrize("name", ["max_rows", "window", "threads"])
+def test_numbers_below_one_are_refused_by_name(file, name):
+    with pytest.raises(ConfigError, match=f"{name} = 0"):
+        open_engine(file, **{name: 0})
 
 
 def test_damage_and_other_kinds_are_told_before_any_engine_opens(file, tmp_path):

@@ -113,7 +113,7 @@ static void in_any_chunks(void) {
         give(team, text, 1, first, last = last < kept ? last : kept, other);
     }
     hanlin_network_copy(team, 1, 2, kept);
-    hanlin_network_release(team, 1);
+    hanlin_network_release(team, 1, 0), hanlin_network_release(team, 2, kept);
     give(team, text, 2, kept, WINDOW, other);
     assert(!memcmp(one, other, size));
     refuses(team, VOCABULARY, 0, 0), refuses(team, -1, 0, 0), refuses(team, 0, SLOTS, 0);

@@ -509,3 +509,14 @@ def test_an_adapter_that_is_removed_ends_its_requests_only(engine):
     finish(engine, [])
     assert gone.finish_reason == "cancelled"
     assert stays.finish_reason in ("length", "stop")
+
+
+def test_an_adapter_that_is_replaced_under_its_name_ends_its_requests(engine):
+    engine.adapters.add("brief", LoraConfig())
+    gone = engine.submit([1, 2], SamplingParameters(temperature=0, max_new_tokens=6), adapter="brief")
+    engine.step()
+    engine.adapters.remove("brief")
+    engine.adapters.add("brief", LoraConfig())
+    finish(engine, [])
+    engine.adapters.remove("brief")
+    assert gone.finish_reason == "cancelled"

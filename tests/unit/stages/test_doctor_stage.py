@@ -29,6 +29,7 @@ def test_without_the_kernel_it_says_why_and_how_to_get_it(tmp_path, monkeypatch)
     assert engine.remedy.endswith("-m hanlin.kernel.build")
     monkeypatch.setenv("LC_ALL", "zh_CN.UTF-8")
     assert found(tmp_path, "引擎").value == "PyTorch：尚未编译"
+    assert found(tmp_path, "磁盘").value.endswith("可用")
 
 
 def test_missing_packages_are_told_with_what_installs_them(tmp_path, monkeypatch):

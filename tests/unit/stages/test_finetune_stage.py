@@ -234,7 +234,10 @@ def test_a_run_of_an_older_version_that_lacked_a_setting_goes_on(base, reviews, 
     for path in (tmp_path / "run").rglob("hanlin.json"):
         manifest = json.loads(path.read_text("utf-8"))
         if "recipe" in manifest["config"]:
-            del manifest["config"]["recipe"]["task"]["method"], manifest["config"]["recipe"]["data"]["on_error"]
+            del (
+                manifest["config"]["recipe"]["task"]["method"],
+                manifest["config"]["recipe"]["data"]["on_error"],
+            )
             path.write_text(json.dumps(manifest), "utf-8")
     shutil.rmtree(tmp_path / "run" / "model")
     run_finetune(recipe)

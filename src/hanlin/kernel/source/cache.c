@@ -3,6 +3,7 @@
 
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include "vectors.h"
 
@@ -67,6 +68,23 @@ void hanlin_cache_copy(const hanlin_cache *cache, int32_t source, int32_t target
     }
 }
 
-void hanlin_cache_release(const hanlin_cache *cache, int32_t slot) {
-    madvise(cache->memory + slot * cache->slot_bytes, cache->slot_bytes, MADV_DONTNEED);
+/* The pages that lie between two places, without those that reach beyond. */
+static void give_back(uint8_t *first, uint8_t *end) {
+    size_t page = sysconf(_SC_PAGESIZE), begin = whole((uintptr_t)first, page), stop = (uintptr_t)end / page * page;
+    if (begin < stop) madvise((void *)begin, stop - begin, MADV_DONTNEED);
+}
+
+void hanlin_cache_release(const hanlin_cache *cache, int32_t slot, int32_t length) {
+    size_t kept_keys = whole(length, HANLIN_KEYS) * cache->head_size * cache->number_bytes;
+    size_t kept_values = (size_t)length * cache->row * cache->number_bytes;
+    if (!length) {
+        give_back(cache->memory + slot * cache->slot_bytes, cache->memory + (slot + 1) * cache->slot_bytes);
+        return;
+    }
+    for (int32_t layer = 0; layer < cache->layers; layer++)
+        for (int32_t head = 0; head < cache->heads; head++) {
+            uint8_t *keys = hanlin_cache_keys(cache, slot, layer, head), *values = keys + cache->key_bytes;
+            give_back(keys + kept_keys, values);
+            give_back(values + kept_values, values + cache->value_bytes);
+        }
 }

@@ -28,7 +28,7 @@ void hanlin_cache_write(const hanlin_cache *cache, int32_t slot, int32_t layer, 
 /* The first `length` tokens of `source`, in one layer. */
 void hanlin_cache_copy(const hanlin_cache *cache, int32_t source, int32_t target, int32_t layer, int32_t length);
 
-/* Give the memory of a slot back. */
-void hanlin_cache_release(const hanlin_cache *cache, int32_t slot);
+/* Give back the whole pages that a slot's tokens after the first `length` took. */
+void hanlin_cache_release(const hanlin_cache *cache, int32_t slot, int32_t length);
 
 #endif

@@ -46,8 +46,8 @@ HANLIN_API int32_t hanlin_network_forward(hanlin_network *network, int32_t count
 /* Let `target` hold what `source` holds of its first `length` tokens. */
 HANLIN_API void hanlin_network_copy(hanlin_network *network, int32_t source, int32_t target, int32_t length);
 
-/* Give the memory of an empty slot back to the system. */
-HANLIN_API void hanlin_network_release(hanlin_network *network, int32_t slot);
+/* Give the memory of all but a slot's first `length` tokens back to the system. */
+HANLIN_API void hanlin_network_release(hanlin_network *network, int32_t slot, int32_t length);
 
 /* Bytes that one cached token takes, and threads that the system has given. */
 HANLIN_API size_t hanlin_network_token_bytes(const hanlin_network *network);

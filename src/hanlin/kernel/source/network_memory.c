@@ -106,7 +106,9 @@ void hanlin_network_copy(hanlin_network *network, int32_t source, int32_t target
     hanlin_team_run(network->team, copy_layer, &work, network->shape.layers);
 }
 
-void hanlin_network_release(hanlin_network *network, int32_t slot) { hanlin_cache_release(&network->cache, slot); }
+void hanlin_network_release(hanlin_network *network, int32_t slot, int32_t length) {
+    hanlin_cache_release(&network->cache, slot, length);
+}
 
 size_t hanlin_network_token_bytes(const hanlin_network *network) {
     const hanlin_cache *cache = &network->cache;
