@@ -89,7 +89,7 @@ def running(
 ) -> Iterator[Running]:
     """Serve `model` on a free port with uvicorn, as `serve` does."""
     config = ServeConfig.model_validate(
-        {"port": 0, "access_log": False, "max_new_tokens": WINDOW, **settings}
+        {"port": 0, "access_log": False, "stream_interval": 0, "max_new_tokens": WINDOW, **settings}
     )
     listener = open_listener(config)
     server = build_server(model, config, encoder=encoder, source=source)

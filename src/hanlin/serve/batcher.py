@@ -110,13 +110,16 @@ class Submission:
 class Batcher:
     """Runs submissions on an engine in a thread of its own."""
 
-    def __init__(self, engine: TextEngine, max_queue: int, timeout: float, metrics: Metrics) -> None:
+    def __init__(
+        self, engine: TextEngine, max_queue: int, timeout: float, metrics: Metrics, moment: float = 0.0
+    ) -> None:
+        """moment: as for `Outbox`."""
         self._engine = engine
         self._max_active = engine.max_rows + max_queue
         self._timeout = timeout
         self._metrics = metrics
         self._inbox: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
-        self._outbox: Outbox[Choice] = Outbox()  # worker thread only
+        self._outbox: Outbox[Choice] = Outbox(moment)  # worker thread only
         self._owners: dict[int, Choice] = {}  # by generation id; worker thread only
         self._submissions: set[Submission] = set()  # event loop only, like the two below
         self._active = 0

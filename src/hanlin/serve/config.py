@@ -45,6 +45,8 @@ class ServeConfig(Settings):
     """Largest request body, in bytes."""
     body_timeout: float = Field(default=30.0, gt=0)
     """Seconds that a client may take to send its body."""
+    stream_interval: float = Field(default=0.02, ge=0, le=1)
+    """Seconds that a token of a stream may wait, so that those which follow it go together; 0: none waits."""
     request_timeout: float = Field(default=300.0, gt=0)
     """Seconds from the arrival of a request to its last token, waiting included."""
     shutdown_timeout: float = Field(default=30.0, ge=0)

@@ -10,9 +10,6 @@ from typing import Generic, TypeVar
 
 from hanlin.generate.sampling import Chosen
 
-MOMENT = 0.02
-"""Seconds that a token waits for others at most: fifty looks a second are more than a reader can tell apart."""
-
 Owner = TypeVar("Owner")
 
 
@@ -32,9 +29,13 @@ class Event:
 
 
 class Outbox(Generic[Owner]):
-    """Events that wait, one of each owner. The first token of a text does not wait, nor does its end."""
+    """Events that wait, one of each owner. The first token of a text does not wait, nor does its end.
 
-    def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
+    moment: seconds that another token waits for others at most.
+    """
+
+    def __init__(self, moment: float, clock: Callable[[], float] = time.perf_counter) -> None:
+        self._moment = moment
         self._clock = clock
         self._held: dict[Owner, Event] = {}
         self._since = 0.0
@@ -51,7 +52,7 @@ class Outbox(Generic[Owner]):
     @property
     def is_due(self) -> bool:
         """Whether what is here should go."""
-        return bool(self._held) and (self._urgent or self._clock() - self._since >= MOMENT)
+        return bool(self._held) and (self._urgent or self._clock() - self._since >= self._moment)
 
     def take(self) -> list[tuple[Owner, Event]]:
         """All that is here, which then is empty."""

@@ -141,7 +141,10 @@ class Versions:
         # An engine of its own, over the same weights: `model.generate` elsewhere must not step these requests.
         config = self._config
         engine = model.engine.another(config.max_rows)
-        return Version(model, Batcher(engine, config.max_queue, config.request_timeout, self._metrics))
+        return Version(
+            model,
+            Batcher(engine, config.max_queue, config.request_timeout, self._metrics, config.stream_interval),
+        )
 
     async def _retire(self, version: Version) -> None:
         while not version.idle:

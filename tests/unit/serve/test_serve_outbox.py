@@ -3,7 +3,9 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hanlin.serve.outbox import MOMENT, Event, Outbox
+from hanlin.serve.outbox import Event, Outbox
+
+MOMENT = 0.02
 
 
 class Clock:
@@ -15,7 +17,7 @@ class Clock:
 
 
 def test_the_first_token_and_the_last_do_not_wait():
-    outbox = Outbox(Clock())
+    outbox = Outbox(MOMENT, Clock())
     outbox.add("a", Event(0, "x", 1, None))
     assert outbox.is_due
     assert outbox.take() == [("a", Event(0, "x", 1, None))]
@@ -29,7 +31,7 @@ def test_the_first_token_and_the_last_do_not_wait():
 
 def test_no_token_waits_longer_than_a_moment():
     clock = Clock()
-    outbox = Outbox(clock)
+    outbox = Outbox(MOMENT, clock)
     outbox.add("a", Event(0, "x", 2, None))
     clock.now += MOMENT / 2
     outbox.add("a", Event(0, "y", 3, None))
@@ -42,7 +44,12 @@ def test_no_token_waits_longer_than_a_moment():
 @given(st.lists(st.tuples(st.sampled_from("ab"), st.text(max_size=2), st.floats(0, 0.03))))
 def test_all_text_arrives_in_order(tokens):
     clock = Clock()
-    outbox, sent, counts, got = Outbox(clock), {"a": "", "b": ""}, {"a": 0, "b": 0}, {"a": "", "b": ""}
+    outbox, sent, counts, got = (
+        Outbox(MOMENT, clock),
+        {"a": "", "b": ""},
+        {"a": 0, "b": 0},
+        {"a": "", "b": ""},
+    )
     for owner, text, seconds in tokens:
         clock.now += seconds
         counts[owner] += 1
